@@ -19,6 +19,7 @@ from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
+from api_gateway.console.console import make_console
 from api_gateway.cors import share_with
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
@@ -240,6 +241,8 @@ def make_asgi_app(parts: Parts) -> Any:
     """Makes the ASGI application."""
     settings = parts.settings
     route_names = {template: name for name, template in ROUTES.items()}
+    resources = make_resources(parts)
+    console = make_console(parts, resources)
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(
@@ -249,6 +252,7 @@ def make_asgi_app(parts: Parts) -> Any:
                 _public_templates(),
                 QueryParameters(declared_parameters(ROUTES, V1)),
                 settings.allowed_hosts,
+                console.gate,
             ),
             Lifespan(parts),
         ],
@@ -258,9 +262,11 @@ def make_asgi_app(parts: Parts) -> Any:
     app.req_options.auto_parse_qs_csv = False
     # Responses without a body have no type: clients would parse an empty body as JSON.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
-    error_handlers.install(app, V1)
-    for name, resource in make_resources(parts).items():
+    error_handlers.install(app, V1, console.write_problem)
+    for name, resource in resources.items():
         app.add_route(ROUTES[name], resource)
+    for page in console.pages:
+        app.add_route(page.template, page.resource)
     shared = share_with(limit_headers(app), settings.cors_origins)
     return track_disconnects(add_headers(shared, settings.hsts_seconds))
 

@@ -11,6 +11,8 @@ from api_gateway.resources.common.finished_submission import FinishedSubmissions
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from api_gateway.resources.crosswalks import CrosswalkResource, MissingIdsResource
+from api_gateway.resources.destinations.reports import make_report_resources
+from api_gateway.resources.destinations.resources import make_destination_resources
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.enrollments import EnrollmentsResource
@@ -66,6 +68,19 @@ ROUTES = {
     "webhook_delivery_redeliver": (
         f"{BASE}/webhooks/{{webhook}}/deliveries/{{delivery}}/redeliver"
     ),
+    "destinations": f"{BASE}/destinations",
+    "destination": f"{BASE}/destinations/{{destination}}",
+    "destination_pause": f"{BASE}/destinations/{{destination}}/pause",
+    "destination_resume": f"{BASE}/destinations/{{destination}}/resume",
+    "destination_retry": f"{BASE}/destinations/{{destination}}/retry",
+    "destination_deliveries": f"{BASE}/destinations/{{destination}}/deliveries",
+    "destination_delivery_retry": (
+        f"{BASE}/destinations/{{destination}}/deliveries/{{delivery}}/retry"
+    ),
+    "destination_reconcile": f"{BASE}/destinations/{{destination}}/reconcile",
+    "destination_pull": f"{BASE}/destinations/{{destination}}/pull",
+    "destination_import": f"{BASE}/destinations/{{destination}}/import",
+    "destination_report": f"{BASE}/destinations/{{destination}}/reports/{{report}}",
     "roles": f"{BASE}/roles",
     "course_role": f"{BASE}/roles/{{rest:path}}",
     "unenroll": f"{BASE}/unenroll",
@@ -128,6 +143,8 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **_submission_resources(parts),
         **_reference_data_resources(parts),
         **make_webhook_resources(parts.settings, parts.database, parts.lists, parts.now),
+        **make_destination_resources(parts.settings, parts.database, parts.lists, parts.now),
+        **make_report_resources(parts.database, parts.lists, parts.now),
         "access_token": _access_token_resource(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(

@@ -37,6 +37,8 @@ class Upload(NamedTuple):
     format: str = AUTO
     #: Whether the file identifies the request, too; not where it was made from the database.
     is_file_in_digest: bool = True
+    #: A stored submission with its rows, which are taken instead of those of the file.
+    copied: Submission | None = None
 
 
 class CompleteUpload(NamedTuple):

@@ -22,10 +22,10 @@ from schemas.fields import (
     username_rule,
 )
 from schemas.files.csv_rows import DELIMITERS, LenientDialect, names_of, unescape_id
+from schemas.files.safe_cells import safe_cell
 from schemas.files.source import MAX_RECORD_CHARS
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
-from schemas.result_file import safe_cell
 
 #: Maximum of entries in one request, and of unmapped ids in one response.
 MAX_CROSSWALK_ENTRIES = 50_000

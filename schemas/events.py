@@ -6,11 +6,11 @@ from uuid import UUID, uuid5
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import RecordedEvent, StoredState
 from enrollment.domain.rules import format_timestamp
+from schemas.destinations.deliveries import ArrivalJson
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
-#: The `source` of every event that this installation's own API returns.
-EVENT_SOURCE = "/api/enrollment/v1"
+_SOURCE_PREFIX = "/api/enrollment/v1/installations"
 
 
 class EventDataJson(TypedDict):
@@ -32,7 +32,7 @@ class EventJson(TypedDict):
 
     specversion: Literal["1.0"]
     id: Uuid
-    source: str
+    source: Annotated[str, Doc("Names the installation.")]
     type: Annotated[str, OneOf(tuple(f"enrollment.{kind.value}" for kind in ChangeKind))]
     subject: Annotated[str, Doc("course_id/username")]
     time: Timestamp
@@ -52,11 +52,14 @@ class HistoryJson(TypedDict):
 
     events: list[EventJson]
     truncated: NotRequired[Annotated[Literal[True], Doc("Older events are in the feed only.")]]
+    destinations: NotRequired[
+        Annotated[list[ArrivalJson], Doc("Whether the last change has arrived; only with any.")]
+    ]
 
 
 def event_source(installation_id: UUID) -> str:
-    """Returns the `source` of events that leave this installation: it names the installation."""
-    return f"{EVENT_SOURCE}/installations/{installation_id}"
+    """Returns the `source` of every event of an installation, on every way out."""
+    return f"{_SOURCE_PREFIX}/{installation_id}"
 
 
 def public_event_id(event: RecordedEvent) -> UUID:
@@ -68,8 +71,8 @@ def public_event_id(event: RecordedEvent) -> UUID:
     return uuid5(event.submission_id, str(event.id))
 
 
-def dump_event(event: RecordedEvent, *, source: str = EVENT_SOURCE) -> EventJson:
-    """Renders an event."""
+def dump_event(event: RecordedEvent, *, source: str) -> EventJson:
+    """Renders an event; `source` is that of the installation."""
     return {
         "specversion": "1.0",
         "id": str(public_event_id(event)),

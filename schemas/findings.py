@@ -19,6 +19,8 @@ Finding = Mapping[str, object]
 MAX_VALUE_CHARS = 100
 #: Stands between a rule and its detail in the message of a `ValidationError`.
 DETAIL = ": "
+#: Members of bodies whose values no error repeats: they have credentials.
+_SECRET_MEMBERS = frozenset({("auth",)})
 #: Maximum of findings in one response.
 MAX_FINDINGS = 100
 
@@ -185,6 +187,8 @@ def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[
 
 
 def _value_at(data: Any, path: tuple[Any, ...]) -> object:
+    if path[:1] in _SECRET_MEMBERS:
+        return None
     for step in path:
         if isinstance(data, Mapping):
             data = data.get(step)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, cast
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally
+from schemas.destinations.deliveries import ArrivalJson
 from schemas.encoding.compact import pack_json, unpack_json
 from schemas.encoding.json_types import Count, Doc, FindingJson, Ordinal, Timestamp
 from schemas.messages.finding_messages import with_sentence
@@ -61,6 +62,9 @@ class OutcomeJson(OutcomeFactsJson):
     ]
     mode: NotRequired[str | None]
     is_active: NotRequired[bool]
+    destinations: NotRequired[
+        Annotated[list[ArrivalJson], Doc("Whether the enrollment's state has arrived.")]
+    ]
 
 
 class ArchiveLineJson(TypedDict, total=False):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,8 +10,9 @@ import orjson
 
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import format_timestamp
-from schemas.files.csv_rows import CELL_PART, RESULT_COLUMNS, cells_of, is_formula
+from schemas.files.csv_rows import RESULT_COLUMNS, cells_of
 from schemas.files.formats.detect import NATIVE, columns_of_format
+from schemas.files.safe_cells import safe_cell
 from schemas.messages.reason_messages import message_of
 from schemas.outcomes import ArchiveLineJson, dump_outcome
 from schemas.requests.parsed import ParsedRequest
@@ -34,22 +34,6 @@ NATIVE_HEADER = (
 #: Columns with typed values. They are rendered as JSON, so that an invalid text keeps its quotes
 #: and is still invalid when the file is sent again.
 _TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment", "email_opt_in"})
-
-
-def safe_cell(cell: str) -> str:
-    """Returns a cell that no spreadsheet evaluates; `unescape_cell` removes the apostrophes.
-
-    Some spreadsheets split a line at `;` where the file means `,`, so each part counts.
-    """
-    if not cell or cell.isalnum():
-        return cell
-    if ";" in cell or "," in cell:
-        cell = CELL_PART.sub(_safe_part, cell)
-    return "'" + cell if is_formula(cell) else cell
-
-
-def _safe_part(part: re.Match[str]) -> str:
-    return "'" + part[0] if is_formula(part[0]) else part[0]
 
 
 class ResultLayout(NamedTuple):

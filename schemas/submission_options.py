@@ -4,7 +4,7 @@ from typing import Annotated, TypedDict
 
 from enrollment.domain.codes import OnError
 from enrollment.domain.submissions import SubmissionOptions, split_names
-from schemas.encoding.json_types import Doc, OneOf
+from schemas.encoding.json_types import Doc, OneOf, Uuid
 
 
 class OptionsJson(TypedDict, total=False):
@@ -19,6 +19,9 @@ class OptionsJson(TypedDict, total=False):
     course_id: str
     ignore: Annotated[
         list[str], Doc("Names of columns and members that may look like ones that are read.")
+    ]
+    follows: Annotated[
+        Uuid, Doc("The submission before it: the plan that it carries out, or the file it mends.")
     ]
 
 
@@ -40,4 +43,6 @@ def dump_options(options: SubmissionOptions) -> OptionsJson:
         dumped["course_id"] = options.course_id
     if options.ignore is not None:
         dumped["ignore"] = split_names(options.ignore)
+    if options.follows is not None:
+        dumped["follows"] = options.follows
     return dumped

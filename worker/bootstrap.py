@@ -42,8 +42,17 @@ from worker.background.metrics_server import serve_metrics
 from worker.background.repeating_thread import RepeatingThread, stop_together
 from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
-from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
+from worker.deliveries.delivery_loop import (
+    DELIVERY_CONNECTIONS,
+    MAX_OUTBOUND_CONNECTIONS,
+    DeliveryLoop,
+)
 from worker.deliveries.endpoint_delivery import EndpointDelivery
+from worker.destinations.clients import DestinationClients
+from worker.destinations.destination_delivery import DestinationDelivery
+from worker.destinations.destination_loop import DESTINATION_CONNECTIONS, DestinationLoop
+from worker.destinations.reports.report_loop import REPORT_CONNECTIONS
+from worker.destinations.reports.service import make_report_loop
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
@@ -89,6 +98,8 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     else:
         _connect_inbound_loops(settings, app)
         _connect_webhooks(settings)
+        _connect_destinations(settings)
+        _connect_reports(settings, app)
     _connect_heartbeat(sessions, process)
     return app
 
@@ -155,13 +166,49 @@ def _connect_webhooks(settings: Settings) -> None:
         pool_size=DELIVERY_CONNECTIONS,
         accepts_loss=settings.accept_data_loss,
     )
-    sender = Sender(http=guarded_client(outbound_policy(settings)))
+    http = guarded_client(outbound_policy(settings), max_connections=MAX_OUTBOUND_CONNECTIONS)
+    sender = Sender(http=http)
     encryption = partial(secret_encryption, settings)
     delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
     loop = DeliveryLoop(sessions, delivery)
 
     def start(**_: Any) -> None:
         loop.start()
+
+    beat_init.connect(start, weak=False)
+
+
+def _connect_destinations(settings: Settings) -> None:
+    """Makes the schedule's process send states to destinations, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url,
+        pool_size=DESTINATION_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
+    )
+    policy = outbound_policy(settings)
+    clients = DestinationClients(
+        make_http=lambda number: guarded_client(policy, max_connections=number),
+        encryption=partial(secret_encryption, settings),
+    )
+    loop = DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))
+
+    def start(**_: Any) -> None:
+        loop.start()
+
+    beat_init.connect(start, weak=False)
+
+
+def _connect_reports(settings: Settings, app: Celery) -> None:
+    """Makes the schedule's process do the jobs of destinations, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url, pool_size=REPORT_CONNECTIONS, accepts_loss=settings.accept_data_loss
+    )
+    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
+    loop = make_report_loop(settings, sessions, notifier.dispatch)
+
+    def start(**_: Any) -> None:
+        loop.start()
+        atexit.register(loop.stop)
 
     beat_init.connect(start, weak=False)
 

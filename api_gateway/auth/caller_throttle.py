@@ -95,19 +95,37 @@ class CallerThrottle:
         """Raises Problem 429 for credentials from an address that failed too often."""
         if not self._is_on or self._failures is None or not self._proven:
             return
-        address, credentials = _address(req), _credentials(req)
+        self._check_failures(_address(req), _credentials(req), self._failures)
+
+    def check_login(self, req: Request, text: str) -> None:
+        """Raises Problem 429 for a log-in from an address that failed too often."""
+        if self._is_on and self._failures is not None:
+            self._check_failures(_address(req), hash(text), self._failures)
+
+    def _check_failures(self, address: str, credentials: int | None, failures: Rate) -> None:
         if credentials is None or credentials in self._proven.get(address, ()):
             return
-        seconds = self._throttle.seconds_refused("failures", address, self._failures)
+        seconds = self._throttle.seconds_refused("failures", address, failures)
         if seconds is not None:
             raise throttled(seconds)
 
     async def count_failure(self, req: Request) -> None:
         """Counts a failed authentication by its address. Raises Problem 429."""
+        await self._count_failure(req, _credentials(req) or 0)
+
+    async def count_failed_login(self, req: Request, text: str) -> None:
+        """Counts a failed log-in like a failed authentication. Raises Problem 429."""
+        await self._count_failure(req, hash(text))
+
+    def note_login(self, req: Request, text: str) -> None:
+        """Notes that credentials were valid, whichever others of their address are not."""
+        self._note(req, hash(text))
+
+    async def _count_failure(self, req: Request, credentials: int) -> None:
         if not self._is_on or self._failures is None:
             return
         address = _address(req)
-        self._proven.setdefault(address, set()).discard(_credentials(req) or 0)
+        self._proven.setdefault(address, set()).discard(credentials)
         self._proven.move_to_end(address)
         if len(self._proven) > MAX_FAILING_ADDRESSES:
             self._proven.popitem(last=False)
@@ -116,9 +134,12 @@ class CallerThrottle:
             raise throttled(usage.reset_seconds)
 
     def _note_valid(self, req: Request) -> None:
+        self._note(req, _credentials(req) or 0)
+
+    def _note(self, req: Request, credentials: int) -> None:
         proven = self._proven.get(_address(req))
         if proven is not None and len(proven) < MAX_PROVEN_PER_ADDRESS:
-            proven.add(_credentials(req) or 0)
+            proven.add(credentials)
 
     async def _count(self, resp: Response, policy: str, caller: str, rate: Rate) -> None:
         usage = await self._throttle.hit(policy, caller, rate)

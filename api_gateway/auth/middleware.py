@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import count
+from typing import Protocol
 
 import falcon.asgi
 
@@ -31,6 +32,17 @@ _PROBES = frozenset({"/livez", "/readyz"})
 _ALIASES = {"HEAD": "GET"}
 
 
+class Admission(Protocol):
+    """Checks requests for routes with another authentication than that of the API."""
+
+    @property
+    def templates(self) -> frozenset[str]:
+        """The URI templates of the routes."""
+
+    async def admit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Sets the caller of a request. Raises Problem, HTTPStatus for one that is not served."""
+
+
 class AuthMiddleware:
     """Sets the id and the caller of each request; rejects requests without permission.
 
@@ -45,8 +57,9 @@ class AuthMiddleware:
         public: frozenset[str],
         parameters: QueryParameters,
         allowed_hosts: frozenset[str] = frozenset(),
+        console: "Admission | None" = None,
     ) -> None:
-        """`public` are the URI templates of the public routes.
+        """`public` are the URI templates of the public routes; `console` admits to its own ones.
 
         `allowed_hosts` are in lower case and without ports; empty allows any host.
         """
@@ -57,6 +70,7 @@ class AuthMiddleware:
         self._route_names = route_names
         self._public = public
         self._parameters = parameters
+        self._console = console
         #: Request ids are this prefix and a number, which needs no system call per request.
         self._prefix = secrets.token_hex(6)
         self._numbers = count()
@@ -103,6 +117,9 @@ class AuthMiddleware:
         req.scope[ROUTE] = route
         requirement = PERMISSIONS.get((route, method))
         if requirement is None:
+            if self._console is not None and template in self._console.templates:
+                await self._console.admit(req, resp)
+                return
             _check_listed(resource, req.method)
         if requirement is None or requirement.public:
             req.context.caller = None

@@ -71,6 +71,10 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("crosswalk", "PATCH"): STAFF,
     ("crosswalk_missing", "GET"): ENROLL_OR_STAFF,
     ("changes", "GET"): READ_OR_STAFF,
+    ("destination_reconcile", "POST"): ADMIN_SCOPE,
+    ("destination_pull", "POST"): ADMIN_SCOPE,
+    ("destination_import", "POST"): ADMIN_SCOPE,
+    ("destination_report", "GET"): ADMIN_SCOPE,
     ("webhooks", "GET"): ADMIN_SCOPE,
     ("webhooks", "POST"): ADMIN_SCOPE,
     ("webhook", "GET"): ADMIN_SCOPE,
@@ -82,6 +86,15 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("webhook_redeliver", "POST"): ADMIN_SCOPE,
     ("webhook_deliveries", "GET"): ADMIN_SCOPE,
     ("webhook_delivery_redeliver", "POST"): ADMIN_SCOPE,
+    ("destinations", "GET"): ADMIN_SCOPE,
+    ("destination", "GET"): ADMIN_SCOPE,
+    ("destination", "PUT"): ADMIN_SCOPE,
+    ("destination", "DELETE"): ADMIN_SCOPE,
+    ("destination_pause", "POST"): ADMIN_SCOPE,
+    ("destination_resume", "POST"): ADMIN_SCOPE,
+    ("destination_retry", "POST"): ADMIN_SCOPE,
+    ("destination_deliveries", "GET"): ADMIN_SCOPE,
+    ("destination_delivery_retry", "POST"): ADMIN_SCOPE,
     ("roles", "GET"): ANYONE,
     ("course_role", "GET"): READ_OR_STAFF,
     ("course_role", "PUT"): STAFF,
@@ -127,12 +140,13 @@ def check_caller(caller: Caller | None, requirement: Requirement) -> None:
     """Checks the permission for what is not public. Raises Problem 401 or 403."""
     if caller is None:
         raise unauthenticated()
-    if not _satisfies(caller, requirement):
+    if not satisfies(caller, requirement):
         advice = describe_missing(caller, requirement)
         raise forbidden("You do not have permission to perform this action.", advice)
 
 
-def _satisfies(caller: Caller, requirement: Requirement) -> bool:
+def satisfies(caller: Caller, requirement: Requirement) -> bool:
+    """Whether a caller has one of the permissions that are enough."""
     if requirement.anyone or (requirement.staff and caller.is_staff):
         return True
     return any(caller.may(scope) for scope in requirement.scopes)

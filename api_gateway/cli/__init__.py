@@ -14,8 +14,10 @@ from api_gateway.cli.credentials.tokens import tokens
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
 from api_gateway.cli.exit_codes import Bug, CannotRun, Interrupted, Unreachable
+from api_gateway.cli.relay import relay
 from api_gateway.cli.remote.courses import courses
 from api_gateway.cli.remote.crosswalks import crosswalks
+from api_gateway.cli.remote.destinations.commands import destinations
 from api_gateway.cli.remote.enrollments import enrollments
 from api_gateway.cli.remote.invitations import invitations
 from api_gateway.cli.remote.learners import learners
@@ -103,8 +105,9 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, clients, tokens, batches, workers, doctor, verify),
-    *(courses, learners, invitations, crosswalks, enrollments, webhooks),
+    *(db, keys, clients, tokens, batches, relay, workers, doctor, verify),
+    *(courses, learners, invitations, crosswalks, enrollments),
+    *(webhooks, destinations),
     *(submit, submissions, status, outcomes, cancel),
 ):
     main.add_command(command)

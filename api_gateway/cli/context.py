@@ -76,6 +76,7 @@ def check_settings(settings: Settings) -> None:
     _check_redis_url("ENROLL_REDIS_URL", settings.redis_url)
     if settings.broker_url.startswith("redis"):
         _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
+    _check_kombu_url(settings.broker_url)
     if settings.oauth_clients:
         from api_gateway.auth.oauth_clients import configured_clients
 
@@ -103,10 +104,26 @@ def _check_redis_url(name: str, url: str) -> None:
     """Checks the parameters of the URL. Raises SettingsError."""
     import redis
 
+    from enrollment.runtime.redis_servers.pools import pool
+
     try:
-        redis.ConnectionPool.from_url(url).make_connection()
+        pool(redis.ConnectionPool, url).make_connection()
     except (TypeError, ValueError, redis.RedisError) as error:
         message = f"{name} cannot be used: {str(error).rpartition('() ')[2]}"
+        raise SettingsError(message) from error
+
+
+def _check_kombu_url(url: str) -> None:
+    """Checks the parameters of the queue's URL. Raises SettingsError."""
+    from kombu import Connection
+
+    from enrollment.runtime.broker import kombu_broker_url
+
+    try:
+        for each in kombu_broker_url(url).split(";"):
+            Connection(each)
+    except (TypeError, ValueError) as error:
+        message = f"ENROLL_BROKER_URL cannot be used: {str(error).rpartition('() ')[2]}"
         raise SettingsError(message) from error
 
 

@@ -10,16 +10,22 @@ from typing import Literal
 
 import httpx
 import redis
-from kombu import Connection
-from kombu.exceptions import OperationalError
+from amqp import AMQPError
+from kombu.exceptions import KombuError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
+from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult
-from api_gateway.cli.checks.process_checks import check_processes, check_relay, check_webhooks
+from api_gateway.cli.checks.process_checks import (
+    check_destinations,
+    check_processes,
+    check_relay,
+    check_webhooks,
+)
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -31,6 +37,7 @@ from api_gateway.status.process_states import load_process_states
 from api_gateway.status.relay_lag import enabled_channels
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
+from enrollment.runtime.redis_servers.pools import pool
 from enrollment.runtime.settings import Settings, SettingsError, names_set
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
@@ -125,6 +132,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
                 yield from check_relay(session, enabled_channels(settings))
                 yield from check_processes(load_process_states(session))
                 yield from check_webhooks(session)
+                yield from check_destinations(session)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:
@@ -194,9 +202,8 @@ def check_redis(url: str, *, is_named: bool) -> Iterator[CheckResult]:
 
 
 def _connect_redis(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=None
-    )
+    timeouts = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
+    return redis.Redis.from_pool(pool(redis.ConnectionPool, url, retry=None, **timeouts))
 
 
 def _check_redis_version(version: str) -> CheckResult:
@@ -216,14 +223,13 @@ def _check_eviction_policy(policy: str) -> CheckResult:
 
 
 def check_broker(url: str) -> CheckResult:
-    """Checks that a broker other than Redis answers."""
-    with Connection(url, connect_timeout=_TIMEOUT_SECONDS) as connection:
-        safe_url = connection.as_uri()
-        try:
-            connection.ensure_connection(max_retries=1, timeout=int(_TIMEOUT_SECONDS))
-        except OperationalError as error:
-            advice = "check that it runs and ENROLL_BROKER_URL is right"
-            return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
+    """Checks that another broker than the Redis above answers."""
+    safe_url = server_urls.without_secrets(url)
+    try:
+        broker_ping(url)()
+    except (AMQPError, KombuError, OSError, redis.RedisError) as error:
+        advice = "check that it runs and ENROLL_BROKER_URL is right"
+        return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
     return CheckResult("ok", "broker", f"{safe_url} answers")
 
 

@@ -18,7 +18,8 @@ from api_gateway.http.responses import dumps
 from api_gateway.status.waiters import wait_until_set
 from enrollment.domain.errors import EnrollmentError
 from enrollment.storage import events
-from schemas.events import dump_event
+from enrollment.storage.outbox.installation import installation_id
+from schemas.events import dump_event, event_source
 
 log = structlog.get_logger()
 
@@ -151,7 +152,10 @@ class FeedReader:
 def _page_after(session: Session, position: int) -> Page:
     """Reads and renders a page; in the thread of the query, as rendering takes as long as it."""
     found = events.events_after(session, position, limit=PAGE_EVENTS)
-    rendered = ((event, dump_event(event)) for event in found)
+    if not found:
+        return ()
+    source = event_source(installation_id(session))
+    rendered = ((event, dump_event(event, source=source)) for event in found)
     return tuple(
         FeedEvent(event.position, body["type"], event.course_id, event.username, dumps(body))
         for event, body in rendered

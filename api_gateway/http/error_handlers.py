@@ -1,6 +1,7 @@
 """Exception handlers: map exceptions to problem responses (RFC 9457)."""
 
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,11 +18,16 @@ from schemas.submissions import SUBMISSIONS_PATH
 log = structlog.get_logger()
 
 
+#: Writes a problem as a page, if the request is for a page; returns whether it is.
+WritePage = Callable[[Request, Response, Problem], bool]
+
+
 class ErrorHandlers:
     """Error handlers for Falcon; `v1` holds the URI templates of Open edX's own routes."""
 
-    def __init__(self, v1: frozenset[str]) -> None:
+    def __init__(self, v1: frozenset[str], write_page: WritePage) -> None:
         self._v1 = v1
+        self._write_page = write_page
 
     async def problem(self, req: Request, resp: Response, error: Problem, _params: Any) -> None:
         """Sends a problem that a resource raised."""
@@ -87,7 +93,7 @@ class ErrorHandlers:
         resp.set_headers(problem.headers)
         if problem.status is HTTPStatus.REQUEST_TIMEOUT:
             resp.set_header("Connection", "close")  # the rest of the body is not awaited
-        if problem.empty:
+        if problem.empty or self._write_page(req, resp, problem):
             return
         is_v1 = req.uri_template in self._v1
         body = problem.body()
@@ -99,9 +105,11 @@ class ErrorHandlers:
         resp.data = dumps(body)
 
 
-def install(app: falcon.asgi.App[Request, Response], v1: frozenset[str]) -> None:
+def install(
+    app: falcon.asgi.App[Request, Response], v1: frozenset[str], write_page: WritePage
+) -> None:
     """Registers the handlers."""
-    handlers = ErrorHandlers(v1)
+    handlers = ErrorHandlers(v1, write_page)
     app.add_error_handler(Exception, handlers.unexpected)
     app.add_error_handler(falcon.HTTPError, handlers.falcon_error)
     app.add_error_handler(domain.EnrollmentError, handlers.domain_error)

@@ -23,6 +23,7 @@ from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.file_problems import file_problems
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.record_collector import RecordCollector
+from api_gateway.intake.upload_copy import split_copy
 from api_gateway.intake.upload_split import BatchGroups, SplitUpload, split_upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
@@ -122,6 +123,8 @@ class UploadStore:
         return made if isinstance(made, StoredUpload) else self._store_complete(made)
 
     def _split(self, upload: Upload) -> AbstractContextManager[SplitUpload]:
+        if upload.copied is not None:
+            return split_copy(upload, upload.copied, self.sessions, UPLOAD_BATCHES_PER_TRANSACTION)
         return split_upload(
             upload,
             self.limits,

@@ -19,7 +19,7 @@ from enrollment.domain.model import (
 from enrollment.domain.submissions import Submission, Tally
 from schemas.courses import dump_course, dump_details
 from schemas.enrollments import dump_enrollment
-from schemas.events import dump_event
+from schemas.events import dump_event, event_source
 from schemas.findings import Rule, finding
 from schemas.invitations import dump_invitation
 from schemas.learners import dump_learner
@@ -35,6 +35,7 @@ from schemas.submissions import dump_submission
 COURSE_ID = "course-v1:Uni+ALG101+2026"
 _NOW = datetime(2026, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 SUBMISSION_ID = UUID("019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10")
+_INSTALLATION = UUID("6f1c9a54-0f0e-4b7e-9c56-0b8d3a1f2e77")
 _CALLER = "key:sis-nightly"
 
 REQUEST_EXAMPLE: dict[str, Any] = {
@@ -187,7 +188,7 @@ EXAMPLES: Mapping[str, object] = {
     },
     "Eligibility": dump_eligibility(_REFUSED, username="bob", course_id=COURSE_ID, mode=None),
     "Submission": dump_submission(_SUBMISSION, now=_NOW),
-    "Event": dump_event(_EVENT),
+    "Event": dump_event(_EVENT, source=event_source(_INSTALLATION)),
     "BulkEnrollAnswer": dump_bulk_enroll(
         load_bulk_enroll(BULK_ENROLL_EXAMPLE),
         [Outcome(1, None, None, Code.ENROLLED, details=states) for states in _BULK_ENROLLED],

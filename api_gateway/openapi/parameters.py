@@ -14,9 +14,9 @@ from api_gateway.resources.common.numbered_pages import DEFAULT_NUMBERED_PAGE, M
 from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from api_gateway.resources.openedx_v2.learner_enrollments import MINIMAL, ORDERINGS
-from enrollment.domain.codes import Code, Lane, OnError, Reason, State
+from enrollment.domain.codes import Code, DeliveryState, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
-from enrollment.domain.webhooks.messages import DeliveryState
+from schemas.destinations.members import DESTINATION_NAME
 from schemas.fields import MAX_EMAIL, MAX_MODE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
@@ -62,6 +62,10 @@ _PATH = {
     "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
     "id": _described("The submission_id from the 202 response.", _UUID, example=_ID),
     "webhook": _described("The id of the webhook.", _UUID, example=_ID),
+    "report": _described("The id of the report.", _UUID, example=_ID),
+    "destination": _described(
+        "The name of the destination.", text(pattern=f"^{DESTINATION_NAME}$"), example="lms"
+    ),
     "delivery": _described("The id of the delivery.", {"type": "integer", "minimum": 1}, example=1),
     "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
 }
@@ -199,6 +203,10 @@ _QUERY = {
     "bom": _described(
         "Whether CSV begins with a byte order mark, by which spreadsheets know UTF-8.",
         {**enumeration(["true", "1", "false", "0"]), "default": "true"},
+    ),
+    "apply": _described(
+        "Whether what is missing or differs is sent to the destination.",
+        {**enumeration(["true", "1", "false", "0"]), "default": "false"},
     ),
     "dry_run": _described(
         "Process everything and report the outcomes, without any change.",

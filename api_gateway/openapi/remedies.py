@@ -56,6 +56,7 @@ CODE_REMEDIES: Mapping[str, str] = {
     "submission_finished": "Send a new submission that undoes it.",
     "submission_not_finished": "Come back after Retry-After, or read the pages in JSON.",
     "throttled": "Come back after Retry-After, and ask less often.",
+    "too_many_webhooks": "Remove a webhook that is not in use.",
     "too_large": "Split it into parts below the limit.",
     "unavailable": "Repeat it after Retry-After, with the same Idempotency-Key.",
     "unclosed_quotes": "Close the quotes at the line in errors.",

@@ -10,6 +10,7 @@ from marshmallow import Schema
 from api_gateway.openapi.model import NULL, array
 from schemas.courses import CourseSchema, ModeSchema
 from schemas.crosswalks import EntrySchema
+from schemas.destinations.members import DestinationAuthSchema, DestinationSchema
 from schemas.invitations import InvitationSchema
 from schemas.learners import LearnerSchema
 from schemas.openedx.enrollment_allowed import AllowedKeySchema, AllowedSchema
@@ -20,6 +21,7 @@ from schemas.webhooks.endpoints import RangeSchema, WebhookSchema
 #: Component names of nested schemas.
 _NESTED_NAMES: Mapping[type[Schema], str] = {
     AttributeSchema: "Attribute",
+    DestinationAuthSchema: "DestinationAuth",
     CourseDetailsSchema: "CourseReference",
     ModeSchema: "CourseMode",
 }
@@ -48,6 +50,7 @@ def add_request_schemas(spec: APISpec) -> None:
         "AllowedEnrollmentKey": AllowedKeySchema(),
         "NewWebhook": WebhookSchema(),
         "FeedRange": RangeSchema(),
+        "NewDestination": DestinationSchema(),
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)

@@ -24,6 +24,9 @@ from api_gateway.status.relay_lag import RelayLagJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
 from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson
+from schemas.destinations import deliveries as state_deliveries
+from schemas.destinations import members as destinations
+from schemas.destinations import reports
 from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
@@ -83,11 +86,20 @@ RESPONSES: Mapping[str, type] = {
     "CatalogPagination": catalog.PageLinksJson,
     "Eligibility": EligibilityJson,
     "AccessToken": AccessTokenJson,
+    "DestinationReport": reports.DestinationReportJson,
+    "Difference": reports.DifferenceJson,
+    "ReportLinks": reports.ReportLinksJson,
     "Webhook": webhooks.WebhookJson,
     "Webhooks": webhooks.WebhooksJson,
     "Delivery": webhooks.DeliveryJson,
     "Deliveries": webhooks.DeliveriesJson,
     "Queued": webhooks.QueuedJson,
+    "Destination": destinations.DestinationJson,
+    "Destinations": destinations.DestinationsJson,
+    "Arrival": state_deliveries.ArrivalJson,
+    "DestinationBacklog": state_deliveries.BacklogJson,
+    "StateDelivery": state_deliveries.StateDeliveryJson,
+    "StateDeliveries": state_deliveries.StateDeliveriesJson,
     "Live": LiveJson,
     "Ready": ReadyJson,
     "RelayLag": RelayLagJson,

@@ -13,7 +13,8 @@ from api_gateway.http.problems import bad_request
 from api_gateway.http.responses import write_json
 from api_gateway.status.event_stream import prefers_events
 from enrollment.storage import events
-from schemas.events import ChangesJson, dump_event
+from enrollment.storage.outbox.installation import installation_id
+from schemas.events import ChangesJson, dump_event, event_source
 from schemas.findings import finding
 
 #: Maximum number of events in a response unless the caller sets `limit`.
@@ -53,14 +54,16 @@ class ChangesResource:
 def _dump_page(session: Session, since: int, limit: int, wanted: ChangeFilter) -> ChangesJson:
     """Returns the events that pass the filter among the next ones after a position."""
     found = events.events_after(session, since, limit=limit)
-    last = found[-1].position if found else since
-    dumped = [(event, dump_event(event)) for event in found]
+    if not found:
+        return {"changes": [], "next": since}
+    source = event_source(installation_id(session))
+    dumped = [(event, dump_event(event, source=source)) for event in found]
     passed = [
         body
         for event, body in dumped
         if wanted.passes(body["type"], event.course_id, event.username)
     ]
-    return {"changes": passed, "next": last}
+    return {"changes": passed, "next": found[-1].position}
 
 
 def _read_integer(name: str, text: str | None, default: int, maximum: int) -> int:

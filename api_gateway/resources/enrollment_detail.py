@@ -19,8 +19,11 @@ from api_gateway.reads.enrollment_reads import EnrollmentReads
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.identity import canonical_text
 from enrollment.storage import events
+from enrollment.storage.destinations import arrivals
+from enrollment.storage.outbox.installation import installation_id
 from enrollment.storage.views import enrollment_views
-from schemas.events import EventJson, HistoryJson, dump_event
+from schemas.destinations.deliveries import dump_arrival
+from schemas.events import HistoryJson, dump_event, event_source
 from schemas.fields import is_storable
 
 _HISTORY = "/history"
@@ -50,11 +53,7 @@ class EnrollmentDetailResource:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
         username = parts.username or ""
         if parts.history:
-            events = await self.database.read(_read_history, username, parts.course_id)
-            history: HistoryJson = {"events": events}
-            if events and events[0]["data"]["before"] is not None:
-                history["truncated"] = True
-            write_json(resp, history)
+            write_json(resp, await self.database.read(_read_history, username, parts.course_id))
             return
         found = await self.reads.find(username, parts.course_id)
         if found is not None:
@@ -76,10 +75,19 @@ def parse_detail_path(names: str, caller: Caller) -> PathParts:
     raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
 
 
-def _read_history(session: Session, username: str, course_id: str) -> list[EventJson]:
-    if not is_storable(username):
-        return []
-    newest = enrollment_views.newest_event(session, username, course_id)
+def _read_history(session: Session, username: str, course_id: str) -> HistoryJson:
+    newest = None
+    if is_storable(username):
+        newest = enrollment_views.newest_event(session, username, course_id)
     if newest is None:
-        return []
-    return [dump_event(event) for event in events.history(session, newest)]
+        return {"events": []}
+    found = events.history(session, newest)
+    source = event_source(installation_id(session))
+    history: HistoryJson = {"events": [dump_event(each, source=source) for each in found]}
+    if found and found[0].before is not None:
+        history["truncated"] = True
+    arrived = arrivals.find_arrivals(session, [(course_id, username)])
+    if found and arrived:
+        position = found[-1].position
+        history["destinations"] = [dump_arrival(each.for_change(position)) for each in arrived]
+    return history

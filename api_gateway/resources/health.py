@@ -17,6 +17,7 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
+from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
 from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
@@ -29,6 +30,7 @@ from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
 from enrollment.storage.webhooks import deliveries
 from enrollment.storage.webhooks.deliveries import PendingDeliveries
+from schemas.destinations.deliveries import BacklogJson, dump_backlog
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class ReadyJson(TypedDict):
     beat_age_seconds: NotRequired[
         Annotated[Count | None, Doc("Seconds since beat was seen; null: it does not run.")]
     ]
+    destinations: NotRequired[Annotated[list[BacklogJson], Doc("What waits for each destination.")]]
     findings: list[str]
 
 
@@ -92,6 +95,7 @@ class DatabaseState(NamedTuple):
     lags: tuple[ChannelLag, ...] = ()
     processes: ProcessStates = NO_PROCESSES
     deliveries: PendingDeliveries = PendingDeliveries()
+    destinations: tuple[ReportedBacklog, ...] = ()
 
 
 class LiveResource:
@@ -154,13 +158,7 @@ class ReadyResource:
             "beat_age_seconds": _whole(state.processes.beat_age),
             "findings": findings,
         }
-        if state.lags:
-            body["relay"] = [dump_lag(lag) for lag in state.lags]
-        if state.deliveries.number:
-            body["webhooks"] = {
-                "pending_deliveries": state.deliveries.number,
-                "oldest_pending_seconds": int(state.deliveries.age(state.processes.now)),
-            }
+        _add_backlogs(body, state)
         return body
 
     async def _probe_refused_writes(self) -> str:
@@ -216,13 +214,31 @@ class ReadyResource:
                 f"expired data was last purged completely at {state.purged_at.isoformat()}: "
                 "check that beat and workers run, and the log for purge.part_failed"
             )
-        findings += [lag.finding for lag in state.lags if lag.finding]
-        return findings + state.processes.findings()
+        return findings + _findings_beside(state)
 
     def _unready(self, resp: Response, finding: str) -> None:
         body: ReadyJson = {"status": "unready", "findings": [finding]}
         write_json(resp, body, HTTPStatus.SERVICE_UNAVAILABLE)
         resp.set_header("Retry-After", "2")
+
+
+def _findings_beside(state: DatabaseState) -> list[str]:
+    """Returns what is wrong beside the gateway."""
+    lags = [lag.finding for lag in state.lags]
+    destinations = [each.finding for each in state.destinations]
+    return [each for each in (*lags, *destinations, *state.processes.findings()) if each]
+
+
+def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:
+    if state.lags:
+        body["relay"] = [dump_lag(lag) for lag in state.lags]
+    if state.deliveries.number:
+        body["webhooks"] = {
+            "pending_deliveries": state.deliveries.number,
+            "oldest_pending_seconds": int(state.deliveries.age(state.processes.now)),
+        }
+    if state.destinations:
+        body["destinations"] = [dump_backlog(each.backlog) for each in state.destinations]
 
 
 def _read_database_state(channels: tuple[ChannelName, ...], session: Session) -> DatabaseState:
@@ -233,9 +249,16 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    lags, processes = tuple(load_lags(session, channels)), load_process_states(session)
-    pending = deliveries.load_pending(session)
-    return DatabaseState(facts, "", backlog, purged_at, lags, processes, pending)
+    return DatabaseState(
+        facts,
+        "",
+        backlog,
+        purged_at,
+        tuple(load_lags(session, channels)),
+        load_process_states(session),
+        deliveries.load_pending(session),
+        tuple(report_backlogs(session)),
+    )
 
 
 def _whole(seconds: float | None) -> int | None:

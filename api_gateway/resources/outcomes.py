@@ -1,6 +1,6 @@
 """`/submissions/{id}/outcomes`: the outcomes of a submission, in input order."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -21,6 +21,8 @@ from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import ArchiveMember, Submission
+from enrollment.storage.destinations import arrivals
+from schemas.destinations.deliveries import ArrivalJson, dump_arrival
 from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
 from schemas.findings import finding
@@ -32,7 +34,7 @@ BYTE_ORDER_MARK = "\ufeff"
 #: Maximum number of outcomes read by one query of a stream.
 _OUTCOMES_PER_READ = 2_000
 
-_JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
+_JSON, _NDJSON, RESULT_CSV = "application/json", "application/x-ndjson", "text/csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +53,33 @@ class OutcomesResource:
         submission = status.submission
         outcome_filter = read_filter(req)._replace(file=read_file(req, submission))
         mark = BYTE_ORDER_MARK if read_flag(req, "bom", default=True) else ""
-        form = preferred_type(req, [_JSON, _NDJSON, _CSV]) or _JSON
+        form = preferred_type(req, [_JSON, _NDJSON, RESULT_CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
             await self._write_page(req, resp, submission, outcome_filter)
             return
+        self.write_file(resp, submission, outcome_filter, form=form, mark=mark)
+
+    on_head = on_get
+
+    def write_file(
+        self,
+        resp: Response,
+        submission: Submission,
+        outcome_filter: OutcomeFilter,
+        *,
+        form: str,
+        mark: str = BYTE_ORDER_MARK,
+    ) -> None:
+        """Responds with all outcomes in CSV or NDJSON. Raises Problem 400, 409 before the end."""
         if submission.finished_at is None:
             raise not_finished_problem(submission, self.now())
-        resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
-        layout = read_layout(submission, outcome_filter.file) if form == _CSV else None
-        if form == _CSV:
+        resp.content_type = f"{form}; charset=utf-8" if form == RESULT_CSV else form
+        layout = read_layout(submission, outcome_filter.file) if form == RESULT_CSV else None
+        if form == RESULT_CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
         resp.stream = self._stream(submission, outcome_filter, layout, mark)
-
-    on_head = on_get
 
     async def _write_page(
         self, req: Request, resp: Response, submission: Submission, outcome_filter: OutcomeFilter
@@ -77,9 +91,21 @@ class OutcomesResource:
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows
         ]
+        await self._add_arrivals(outcomes)
         next_cursor = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
         body: OutcomePageJson = {"outcomes": outcomes, "next": next_cursor}
         write_json(resp, body)
+
+    async def _add_arrivals(self, outcomes: Sequence[OutcomeJson]) -> None:
+        """Adds to outcomes whether the enrollments' states have arrived in destinations."""
+        keys = [(outcome["course_id"] or "", outcome["user"] or "") for outcome in outcomes]
+        found: dict[tuple[str, str], list[ArrivalJson]] = {}
+        for arrival in await self.lists.read(arrivals.find_arrivals, keys):
+            key = arrival.course_id, arrival.username
+            found.setdefault(key, []).append(dump_arrival(arrival))
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if key in found and "mode" in outcome:
+                outcome["destinations"] = found[key]
 
     async def _stream(
         self,

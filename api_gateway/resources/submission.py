@@ -119,14 +119,18 @@ class CancelResource:
         """Requests cancellation; the batch in progress is completed."""
         caller: Caller = req.context.caller
         submission_id = parse_submission_id(id)
+        status = await self.cancel(submission_id, caller)
+        token = self.link_tokens.issue(req, events_path(submission_id))
+        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED, token=token)
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{submission_id}")
+
+    async def cancel(self, submission_id: UUID, caller: Caller) -> Status:
+        """Requests cancellation. Raises SubmissionNotFound, SubmissionFinished."""
         owner = None if caller.may("admin") else caller.name
         cancelled = await self.database.write(_request_cancellation, submission_id, owner)
         if cancelled.batch_id is not None:  # a worker may have skipped the locked batch
             self.dispatcher.dispatch(BatchRef(cancelled.batch_id, Lane.INTERACTIVE))
-        status = await self.database.read(queries.get_status, submission_id, caller)
-        token = self.link_tokens.issue(req, events_path(submission_id))
-        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED, token=token)
-        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{submission_id}")
+        return await self.database.read(queries.get_status, submission_id, caller)
 
 
 def _request_cancellation(session: Session, submission_id: UUID, owner: str | None) -> Submission:

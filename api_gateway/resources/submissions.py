@@ -1,10 +1,10 @@
 """`/submissions`: uploads a file of requests, lists the caller's submissions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -20,6 +20,7 @@ from api_gateway.intake.spool import Spooler
 from api_gateway.intake.upload_request import receive_upload
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.submission_params import (
+    SubmissionParams,
     check_names,
     parse_params,
     read_states,
@@ -51,12 +52,19 @@ class SubmissionsResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Receives a file; responds 202 once it is stored durably and completely."""
-        caller: Caller = req.context.caller
         key = read_idempotency_key(req)
         check_names(req.params)  # before the file is received
+        stored = await self.receive(req, parse_params, key)
+        await self._write_accepted(stored, req, resp)
+
+    async def receive(
+        self, req: Request, parse: Callable[[Mapping[str, Any]], SubmissionParams], key: str | None
+    ) -> StoredUpload:
+        """Receives a file and stores it. Raises Problem as `receive_upload` does, and 429."""
+        caller: Caller = req.context.caller
         await self.pending_rows.check(caller)
         with self.upload_store.lock_key(caller, key):
-            async with receive_upload(req, self.spooler, parse_params) as received:
+            async with receive_upload(req, self.spooler, parse) as received:
                 upload = Upload(
                     file=received.file,
                     media_type=received.media_type,
@@ -70,10 +78,9 @@ class SubmissionsResource:
                     digest=received.digest,
                     format=received.params.format,
                 )
-                stored = await self.upload_store.store_upload(
+                return await self.upload_store.store_upload(
                     upload, is_in_memory=received.is_in_memory
                 )
-        await self._write_accepted(stored, req, resp)
 
     async def _write_accepted(self, stored: StoredUpload, req: Request, resp: Response) -> None:
         id_, caller = stored.submission_id, req.context.caller
@@ -92,38 +99,41 @@ class SubmissionsResource:
         caller: Caller = req.context.caller
         states, limit, after = read_states(req), read_page_size(req), read_submissions_cursor(req)
         found = await self.lists.read(
-            _read_page, caller.name, states=states, after=after, limit=limit
+            read_submission_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
         page: SubmissionPageJson = {
             "submissions": [dump_submission(each, now=now) for each in found.submissions],
-            "next": None if found.last is None else _cursor_after(found.last),
+            "next": found.cursor,
         }
         write_json(resp, page)
 
     on_head = on_get
 
 
-def _cursor_after(last: Submission) -> str:
-    """Returns the cursor of the page after this submission."""
-    return encode_cursor(f"{microseconds(last.received_at)} {last.id}")
-
-
-class _Page(NamedTuple):
+class SubmissionPage(NamedTuple):
     """Submissions, and the last one that was read; None after the last page."""
 
     submissions: list[Submission]
     last: Submission | None
 
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of the next page; None after the last page."""
+        if self.last is None:
+            return None
+        return encode_cursor(f"{microseconds(self.last.received_at)} {self.last.id}")
 
-def _read_page(
+
+def read_submission_page(
     session: Session,
     caller: str,
     *,
     states: frozenset[State],
     after: SubmissionPageKey | None,
     limit: int,
-) -> _Page:
+) -> SubmissionPage:
+    """Reads a page of the submissions of a caller, newest first."""
     found = submission_views.page(session, caller, states=states, after=after, limit=limit)
     # Some may have left their state since they were found.
     listed = [
@@ -131,4 +141,4 @@ def _read_page(
         for each in queries.complete_singles(session, found)
         if not states or each.state in states
     ]
-    return _Page(listed, found[-1] if len(found) == limit else None)
+    return SubmissionPage(listed, found[-1] if len(found) == limit else None)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,6 +25,7 @@ from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.submissions import ProgressMark, Submission
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
 from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode_event
+from enrollment.runtime.redis_servers.pools import async_pool
 from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 
@@ -176,13 +177,15 @@ class Waiters:
 
     async def _receive(self) -> None:
         """Handles messages until the connection fails. Raises RedisError, OSError."""
-        redis = Redis.from_url(
+        connections = async_pool(
+            ConnectionPool,
             self._redis_url,
             socket_timeout=PING_AFTER_SECONDS,
             socket_connect_timeout=PING_AFTER_SECONDS,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+        redis = Redis.from_pool(connections)
         async with redis, redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(COMPLETION_CHANNEL)
             self._connected = True

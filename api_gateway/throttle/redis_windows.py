@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError
 
 from api_gateway.throttle.local_windows import Usage
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.redis_servers.pools import async_pool
 from enrollment.runtime.setting_values import Rate
 
 #: Timeout of a round trip in seconds.
@@ -43,7 +44,8 @@ class RedisWindows:
     ) -> None:
         """Connects when first used; `clock` is monotonic, `timeout` in seconds."""
         self._timeout = timeout
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool = async_pool(
+            BlockingConnectionPool,
             url,
             max_connections=1,
             timeout=timeout,

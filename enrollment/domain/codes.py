@@ -70,6 +70,17 @@ class ChangeKind(StrEnum):
     MODE_CHANGED = "mode_changed"
     DEACTIVATED = "deactivated"
     UPDATED = "updated"
+    #: Any of these changes, taken over from a destination.
+    IMPORTED = "imported"
+
+
+class DeliveryState(StrEnum):
+    """The state of a delivery to another system."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    #: It was refused for good, or the last attempt failed.
+    FAILED = "failed"
 
 
 class Lane(StrEnum):

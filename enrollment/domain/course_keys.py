@@ -1,6 +1,7 @@
 """Course keys: `course-v1:org+course+run` and the older `org/course/run`."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 #: One part of a key (Open edX: Usernames and course keys).
@@ -10,6 +11,8 @@ _LEGACY = re.compile(rf"(?!course-v1:)({_PART})/({_PART})/({_PART})")
 
 #: Maximum length of a key in the tables of Open edX.
 MAX_COURSE_ID = 255
+#: Ends a filter for all courses of an organization: `org+*`.
+ANY_COURSE = "+*"
 
 
 class CourseKey(NamedTuple):
@@ -26,3 +29,18 @@ def parse_course_key(text: str) -> CourseKey | None:
         return None
     match = _MODERN.fullmatch(text) or _LEGACY.fullmatch(text)
     return None if match is None else CourseKey(*match.groups())
+
+
+def is_course_filter(text: str) -> bool:
+    """Returns whether a text is a course key, or stands for all courses of an organization."""
+    if text.endswith(ANY_COURSE):
+        return parse_course_key(f"course-v1:{text.removesuffix(ANY_COURSE)}+x+y") is not None
+    return parse_course_key(text) is not None
+
+
+def matches_course(filters: Collection[str], course_id: str) -> bool:
+    """Returns whether filters have a course, or all courses of its organization; empty ones do."""
+    if not filters or course_id in filters:
+        return True
+    key = parse_course_key(course_id)
+    return key is not None and f"{key.org}{ANY_COURSE}" in filters

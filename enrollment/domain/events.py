@@ -72,7 +72,10 @@ class RecordedEvent(NamedTuple):
     position: int
 
 
-#: The kind of event of each outcome that changes an enrollment.
+#: Beginning of the name of a caller that takes over the enrollments of a destination.
+IMPORT_CALLER = "destination:"
+
+#: The kind of event of each outcome that changes an enrollment, unless it was imported.
 CHANGE_KIND_BY_CODE = {
     Code.ENROLLED: ChangeKind.CREATED,
     Code.REACTIVATED: ChangeKind.REACTIVATED,
@@ -80,6 +83,14 @@ CHANGE_KIND_BY_CODE = {
     Code.DEACTIVATED: ChangeKind.DEACTIVATED,
     Code.UPDATED: ChangeKind.UPDATED,
 }
+
+
+def import_caller(destination: str) -> str:
+    """Returns the caller that takes over the enrollments of a destination.
+
+    All its changes are events of kind `imported`, which that destination does not get back.
+    """
+    return IMPORT_CALLER + destination
 
 
 def state_of(enrollment: Enrollment) -> EnrollmentState:

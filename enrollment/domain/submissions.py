@@ -87,6 +87,8 @@ class SubmissionOptions:
     course_id: str | None = None
     #: Names of columns and members, separated by commas, that may look like ones that are read.
     ignore: str | None = None
+    #: The id of the submission before it: the plan that it carries out, or the file it mends.
+    follows: str | None = None
 
     @property
     def ignored_names(self) -> frozenset[str]:
@@ -119,6 +121,7 @@ class SubmissionOptions:
             "reason": self.reason,
             "course_id": self.course_id,
             "ignore": self.ignore,
+            "follows": self.follows,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -15,6 +15,8 @@ from celery import Celery
 from kombu import Connection, Producer, Queue
 
 from enrollment.domain.codes import Lane
+from enrollment.runtime.redis_servers.pools import sentinel_options, tls_options
+from enrollment.runtime.server_urls import SentinelUrl, sentinel_url
 
 
 class TaskName(StrEnum):
@@ -75,8 +77,11 @@ AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 #: host name in one of RabbitMQ.
 _TLS_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "rediss": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+    "rediss+sentinel": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
     "amqps": {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None},
 }
+#: Parameters of an `amqps:` URL that name files, as for Redis, and what py-amqp calls them.
+_AMQP_FILES = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
 
 
 def broker_settings(url: str, *, client: str) -> dict[str, Any]:
@@ -87,8 +92,8 @@ def broker_settings(url: str, *, client: str) -> dict[str, Any]:
     is_amqp = urlsplit(url).scheme in AMQP_SCHEMES
     return {
         "broker_url": kombu_broker_url(url),
-        "broker_use_ssl": _TLS_OPTIONS.get(urlsplit(url).scheme),
-        "broker_transport_options": _amqp_options() if is_amqp else _redis_options(client),
+        "broker_use_ssl": _tls_options(url),
+        "broker_transport_options": _amqp_options() if is_amqp else _redis_options(url, client),
         "broker_connection_timeout": READ_TIMEOUT_SECONDS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -115,8 +120,24 @@ def _queue(name: QueueName, *, quorum: bool) -> Queue:
     return Queue(name.value, routing_key=name.value, queue_arguments=arguments)
 
 
-def _redis_options(client: str) -> dict[str, Any]:
+def _tls_options(url: str) -> Mapping[str, Any] | None:
+    parts = urlsplit(url.partition(";")[0])
+    options = _TLS_OPTIONS.get(parts.scheme)
+    if options is None:
+        return None
+    if sentinels := sentinel_url(url):
+        return {**options, **tls_options(sentinels)}
+    if parts.scheme not in AMQP_SCHEMES:
+        return options
+    files = {
+        _AMQP_FILES[name]: file for name, file in parse_qsl(parts.query) if name in _AMQP_FILES
+    }
+    return {**options, **files}
+
+
+def _redis_options(url: str, client: str) -> dict[str, Any]:
     return {
+        **_sentinel_options(url),
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
@@ -133,6 +154,18 @@ def _redis_options(client: str) -> dict[str, Any]:
     }
 
 
+def _sentinel_options(url: str) -> dict[str, Any]:
+    sentinels = sentinel_url(url)
+    if sentinels is None:
+        return {}
+    options = sentinel_options(
+        sentinels,
+        socket_timeout=READ_TIMEOUT_SECONDS,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+    )
+    return {"master_name": sentinels.service, "sentinel_kwargs": options}
+
+
 def _amqp_options() -> dict[str, Any]:
     return {
         "confirm_publish": True,
@@ -143,13 +176,38 @@ def _amqp_options() -> dict[str, Any]:
 
 
 def kombu_broker_url(url: str) -> str:
-    """Converts a `unix:` URL of redis-py to the form that kombu expects; keeps other URLs."""
+    """Converts a URL to the form that kombu expects: those of sockets, Sentinels, and `amqps:`."""
     parts = urlsplit(url)
+    if sentinels := sentinel_url(url):
+        return ";".join(_kombu_sentinel_urls(sentinels))
+    if parts.scheme == "amqps":
+        return ";".join(_without_files(each) for each in url.split(";"))
+    query = dict(parse_qsl(parts.query))
+    if parts.scheme in {"redis", "rediss"}:
+        # kombu knows no other parameters of redis-py, and our time limits apply to the queue.
+        kept = {name: value for name, value in query.items() if name.startswith("ssl_")}
+        path = f"/{query['db']}" if "db" in query else parts.path
+        return parts._replace(path=path, query=urlencode(kept, safe="/")).geturl()
     if parts.scheme != "unix":
         return url
-    query = dict(parse_qsl(parts.query))
     database = urlencode({"virtual_host": query.get("db", "0")})
     return f"redis+socket://{parts.netloc}{parts.path}?{database}"
+
+
+def _without_files(url: str) -> str:
+    """Removes the parameters that `_tls_options` has: py-amqp refuses them by these names."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name not in _AMQP_FILES]
+    return f"{url.partition('?')[0]}{'?' if query else ''}{urlencode(query)}"
+
+
+def _kombu_sentinel_urls(url: SentinelUrl) -> Iterator[str]:
+    """Yields a URL for each Sentinel, all with the user, password and database of Redis."""
+    redis = urlsplit(url.redis)
+    credentials, at, _ = redis.netloc.rpartition("@")
+    for host, port in url.addresses:
+        name = f"[{host}]" if ":" in host else host
+        yield f"sentinel://{credentials}{at}{name}:{port}{redis.path}"
 
 
 class BatchPublisher:

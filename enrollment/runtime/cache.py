@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.redis_servers.pools import pool
 
 #: Timeout of one call in seconds.
 CACHE_TIMEOUT_SECONDS = 0.1
@@ -26,7 +27,8 @@ _HEADER_LENGTH = len(_VERSION) + 4
 
 def connect(url: str) -> Redis:
     """Returns a client with short timeouts and no retries; it connects at the first call."""
-    pool = BlockingConnectionPool.from_url(
+    connections = pool(
+        BlockingConnectionPool,
         url,
         max_connections=MAX_CACHE_CONNECTIONS,
         timeout=CACHE_TIMEOUT_SECONDS,
@@ -36,7 +38,7 @@ def connect(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
-    return Redis.from_pool(pool)
+    return Redis.from_pool(connections)
 
 
 class Cache:

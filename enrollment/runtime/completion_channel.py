@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.redis_servers.pools import pool
 
 #: Channel to which workers publish completion events.
 COMPLETION_CHANNEL = "enroll:answered"
@@ -50,7 +51,8 @@ def decode_event(message: bytes | str) -> CompletionEvent | None:
 
 def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
     """Returns a client that applies the timeout in seconds to every call and never retries."""
-    return Redis.from_url(
+    connections = pool(
+        ConnectionPool,
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
@@ -58,6 +60,7 @@ def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
         max_connections=2,
         health_check_interval=10,
     )
+    return Redis.from_pool(connections)
 
 
 class CompletionPublisher:

@@ -28,7 +28,7 @@ _NOISY = (
 #: Members at the beginning of a line for people.
 _HEAD = ("at", "level", "process", "event")
 
-Renderer = Callable[[WrappedLogger, str, EventDict], str]
+LogRenderer = Callable[[WrappedLogger, str, EventDict], str]
 _SECRET_FIELDS = frozenset({"authorization", "key", "password", "secret", "token"})
 
 
@@ -69,7 +69,7 @@ def clear() -> None:
     structlog.contextvars.clear_contextvars()
 
 
-def _formatter(process: str, shared: list[Processor], render: Renderer) -> logging.Formatter:
+def _formatter(process: str, shared: list[Processor], render: LogRenderer) -> logging.Formatter:
     def name_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event

@@ -31,6 +31,8 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_SIGNING_KEY_FILE": "File with that key; default: signing.key in the data folder.",
     "ENROLL_ENCRYPTION_KEY": "The key that encrypts stored secrets, and former keys after commas.",
     "ENROLL_PRIVATE_DESTINATIONS": "true: webhooks may name private addresses, and http.",
+    "ENROLL_WEBHOOK_CHALLENGE": "false: receivers of webhooks need not answer a challenge first.",
+    "ENROLL_MAX_WEBHOOKS": "Maximum number of webhooks.",
     "ENROLL_MAX_UPLOAD_BYTES": "Maximum size of an upload, after decompression.",
     "ENROLL_MAX_UPLOAD_ROWS": "Maximum number of rows in a submission.",
     "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",

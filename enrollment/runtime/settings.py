@@ -49,6 +49,8 @@ class Settings:
     signing_key_file: Path | None = None
     encryption_key: tuple[str, ...] = field(default=(), repr=False)
     private_destinations: bool = False
+    webhook_challenge: bool = True
+    max_webhooks: int = 100
     max_upload_bytes: int = 1_000_000_000
     max_upload_rows: int = 2_000_000
     max_json_bytes: int = 16_000_000

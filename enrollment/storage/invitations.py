@@ -176,6 +176,17 @@ def find_by_email(session: Session, email: str) -> list[StoredInvitation]:
     return [StoredInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
 
 
+def list_of_course(session: Session, course_id: str, *, limit: int) -> list[StoredInvitation]:
+    """Returns invitations to a course, by their e-mails; at most `limit`."""
+    rows = session.execute(
+        select(*_COLUMNS, InvitationRow.created)
+        .where(InvitationRow.course_id == course_id)
+        .order_by(InvitationRow.email)
+        .limit(limit)
+    )
+    return [StoredInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
+
+
 _PAIRS = ArrayTable("wanted", course_id=String(), email=String())
 _USED = ArrayTable("used", course_id=String(), email=String(), username=String())
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -538,6 +539,18 @@ class OAuthClientRow(Base):
     last_used_at: Mapped[datetime | None]
 
 
+class ConsoleSessionRow(Base):
+    """A session of the console, from log-in to log-out; its id is known to the browser only."""
+
+    __tablename__ = "console_session"
+
+    #: SHA-256 of the id.
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    caller: Mapped[str] = mapped_column(CallerName)
+    started_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SecretRow(Base):
     """Random values that are written and deleted again, to test whether a write succeeds.
 
@@ -636,3 +649,122 @@ class WebhookPositionRow(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, server_default="0")
     read_until: Mapped[datetime | None]
+
+
+class DestinationRow(Base):
+    """A system that must end in the same state.
+
+    `leased_until` is set while a process sends to it, so that only one does; `not_before` while
+    it rests after a failure, or because of its rate.
+    """
+
+    __tablename__ = "destination"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), unique=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    url: Mapped[str] = mapped_column(Text)
+    #: Encrypted JSON object with the credentials.
+    auth: Mapped[str]
+    #: Filter: empty for all.
+    courses: Mapped[list[str]] = mapped_column(JSON)
+    concurrency: Mapped[int] = mapped_column(Integer)
+    requests_per_second: Mapped[float | None] = mapped_column(Float)
+    is_paused: Mapped[bool]
+    pull_courses_every: Mapped[int | None] = mapped_column(Integer)
+    created: Mapped[datetime]
+    #: The end of the feed when it was made: it receives what came later.
+    since: Mapped[int] = mapped_column(BigInteger)
+    #: Slices of deliveries in a row in which nothing arrived.
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    not_before: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+
+
+class DestinationDeliveryRow(Base):
+    """An enrollment that was changed since a destination was made, and is to arrive there.
+
+    A later change of the enrollment changes this row, so that only the last state is sent.
+    """
+
+    __tablename__ = "destination_delivery"
+    __table_args__ = (
+        UniqueConstraint("destination_id", "course_id", "username"),
+        Index("ix_destination_delivery_list", "destination_id", "state", "id"),
+        Index(
+            "ix_destination_delivery_due",
+            "destination_id",
+            "next_attempt_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_destination_delivery_enrollment", "username", "course_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(ForeignKey("destination.id", ondelete="CASCADE"))
+    course_id: Mapped[str] = mapped_column(String(255))
+    username: Mapped[str] = mapped_column(String(255))
+    #: Position in the feed of the last change.
+    position: Mapped[int] = mapped_column(BigInteger)
+    #: Rises with every change: an attempt counts for the version that was sent.
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    #: Whether a change that has not arrived was forced.
+    is_forced: Mapped[bool]
+    #: Position of the last change that arrived.
+    arrived_position: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(10))
+    #: Attempts since the last change.
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    #: Since when a change waits; of an enrollment that waits, of the first change.
+    created: Mapped[datetime]
+    #: Null when it is not pending.
+    next_attempt_at: Mapped[datetime | None]
+    attempted_at: Mapped[datetime | None]
+    #: Status of the last answer, its first bytes, or why there was none.
+    status: Mapped[int | None]
+    answer: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class DestinationReportRow(Base):
+    """A job that compares with a destination, or reads it; `leased_by` is the process at it."""
+
+    __tablename__ = "destination_report"
+    __table_args__ = (
+        Index("ix_destination_report_list", "destination_id", "created"),
+        Index("ix_destination_report_due", "state", "created"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(ForeignKey("destination.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(10))
+    is_applied: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(10))
+    created: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None]
+    counts: Mapped[dict[str, int]] = mapped_column(JSON)
+
+
+class DestinationDifferenceRow(Base):
+    """An enrollment that differs between here and a destination, in one report."""
+
+    __tablename__ = "destination_difference"
+
+    report_id: Mapped[UUID] = mapped_column(
+        ForeignKey("destination_report.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    course_id: Mapped[str] = mapped_column(String(255))
+    username: Mapped[str] = mapped_column(String(255))
+    mode_here: Mapped[str | None] = mapped_column(String(100))
+    is_active_here: Mapped[bool | None]
+    mode_there: Mapped[str | None] = mapped_column(String(100))
+    is_active_there: Mapped[bool | None]
+    is_queued: Mapped[bool]

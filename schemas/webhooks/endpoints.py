@@ -6,29 +6,21 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from marshmallow import ValidationError, validate
 
-from enrollment.domain.course_keys import MAX_COURSE_ID
+from enrollment.domain.codes import DeliveryState
 from enrollment.domain.rules import format_timestamp
-from enrollment.domain.webhooks.messages import (
-    MESSAGE_TYPES,
-    DeliveryState,
-    WebhookFilter,
-    is_course_filter,
-)
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES, WebhookFilter
 from enrollment.domain.webhooks.records import (
     Delivery,
     Webhook,
     WebhookMembers,
 )
+from schemas.destinations.receivers import MAX_COURSE_FILTERS, MAX_RECEIVER_URL, CourseFilter
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.fields import BoundedInteger, BoundedList, BoundedString, StrictSchema
 from schemas.findings import DETAIL, Rule
 
-#: Longest URL of an endpoint.
-MAX_WEBHOOK_URL = 2_000
 #: Most messages that one request sends again.
 MAX_RESENT = 10_000
-#: Most values of one filter.
-MAX_WEBHOOK_FILTER = 100
 
 
 class MessageType(BoundedString):
@@ -39,27 +31,14 @@ class MessageType(BoundedString):
         self.validators = [validate.OneOf(MESSAGE_TYPES, error="one_of")]
 
 
-class CourseFilter(BoundedString):
-    """A course key, or `org+*`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_COURSE_ID, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        if not is_course_filter(text):
-            raise ValidationError("course_key")
-        return text
-
-
 class WebhookSchema(StrictSchema):
     """An endpoint: its URL, and filters, each of which is no condition if it is empty."""
 
-    url = BoundedString(max_length=MAX_WEBHOOK_URL, required=True)
+    url = BoundedString(max_length=MAX_RECEIVER_URL, required=True)
     description = BoundedString(max_length=200, allow_none=True)
-    types = BoundedList(MessageType(), max_items=MAX_WEBHOOK_FILTER)
-    courses = BoundedList(CourseFilter(), max_items=MAX_WEBHOOK_FILTER)
-    callers = BoundedList(BoundedString(max_length=255), max_items=MAX_WEBHOOK_FILTER)
+    types = BoundedList(MessageType(), max_items=MAX_COURSE_FILTERS)
+    courses = BoundedList(CourseFilter(), max_items=MAX_COURSE_FILTERS)
+    callers = BoundedList(BoundedString(max_length=255), max_items=MAX_COURSE_FILTERS)
 
 
 class RangeSchema(StrictSchema):
@@ -82,7 +61,10 @@ class WebhookJson(TypedDict):
     courses: Annotated[list[str], Doc("Only these courses, or `org+*`; empty: all.")]
     callers: Annotated[list[str], Doc("Only what these callers caused; empty: all.")]
     enabled: bool
-    disabled_reason: Annotated[str | None, Doc("`operator`, or `gone` after a 410.")]
+    disabled_reason: Annotated[
+        str | None,
+        Doc("`operator`, `gone` after a 410, or `unverified` until it answers the challenge."),
+    ]
     disabled_at: Timestamp | None
     failures: Annotated[Count, Doc("Failed attempts since the last success.")]
     created: Timestamp

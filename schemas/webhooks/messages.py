@@ -1,6 +1,7 @@
 """Messages for webhooks: which there are about events and submissions, and their bodies."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID, uuid5
 
@@ -8,10 +9,10 @@ import orjson
 
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.rules import format_timestamp
-from enrollment.domain.webhooks.messages import SUBMISSION_DONE, WebhookMessage
+from enrollment.domain.webhooks.messages import CHALLENGE, SUBMISSION_DONE, WebhookMessage
 from enrollment.domain.webhooks.records import DoneSubmission
 from schemas.encoding.json_types import Count, Doc, Timestamp, Uuid
-from schemas.events import EVENT_SOURCE, dump_event
+from schemas.events import dump_event, public_event_id
 from schemas.submissions import caller_name
 
 
@@ -38,11 +39,30 @@ class DoneJson(TypedDict):
     data: DoneDataJson
 
 
+class ChallengeDataJson(TypedDict):
+    """The text that a receiver must send back."""
+
+    challenge: str
+
+
+class ChallengeJson(TypedDict):
+    """A receiver is asked whether it wants messages (CloudEvents 1.0)."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: str
+    type: str
+    subject: Annotated[str, Doc("The id of the webhook.")]
+    time: Timestamp
+    datacontenttype: str
+    data: ChallengeDataJson
+
+
 def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
     """Returns the messages about events; they are rendered from the feed when they are sent."""
     return [
         WebhookMessage(
-            uuid5(event.submission_id, str(event.id)),
+            public_event_id(event),
             f"enrollment.{event.kind.value}",
             event.course_id,
             caller_name(event.caller),
@@ -53,19 +73,19 @@ def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
     ]
 
 
-def render_event(event: RecordedEvent) -> bytes:
+def render_event(event: RecordedEvent, *, source: str) -> bytes:
     """Renders the body of a message about an event: the same bytes in every attempt."""
-    return orjson.dumps(dump_event(event))
+    return orjson.dumps(dump_event(event, source=source))
 
 
-def done_message(done: DoneSubmission) -> WebhookMessage:
+def done_message(done: DoneSubmission, *, source: str) -> WebhookMessage:
     """Returns the message about a submission that is done, with its body."""
     message_id: UUID = uuid5(done.id, SUBMISSION_DONE)
     finished_at = format_timestamp(done.finished_at)
     body: DoneJson = {
         "specversion": "1.0",
         "id": str(message_id),
-        "source": EVENT_SOURCE,
+        "source": source,
         "type": SUBMISSION_DONE,
         "subject": str(done.id),
         "time": finished_at,
@@ -87,3 +107,35 @@ def done_message(done: DoneSubmission) -> WebhookMessage:
         None,
         orjson.dumps(body).decode(),
     )
+
+
+def challenge_message(
+    webhook_id: UUID, message_id: UUID, challenge: str, *, source: str, now: datetime
+) -> WebhookMessage:
+    """Returns the message that asks the receiver of an endpoint to send a text back."""
+    body: ChallengeJson = {
+        "specversion": "1.0",
+        "id": str(message_id),
+        "source": source,
+        "type": CHALLENGE,
+        "subject": str(webhook_id),
+        "time": format_timestamp(now),
+        "datacontenttype": "application/json",
+        "data": {"challenge": challenge},
+    }
+    text = orjson.dumps(body).decode()
+    return WebhookMessage(message_id, CHALLENGE, None, "", str(webhook_id), None, text)
+
+
+def answers_challenge(body: bytes, answer: str) -> bool:
+    """Returns whether an answer has the text of a challenge: alone, or as `challenge` in JSON.
+
+    One that merely repeats the message does not: many pages do that to everybody.
+    """
+    challenge: str = orjson.loads(body)["data"]["challenge"]
+    try:
+        found = orjson.loads(answer)
+    except ValueError:
+        return answer.strip() == challenge
+    text = found.get("challenge") if isinstance(found, dict) else found
+    return isinstance(text, str) and text == challenge

@@ -8,12 +8,15 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.fault_lab import kill_loop
+from tests.fault_lab.deliveries.delivery_run import FULL, SMALL, Scale
+from tests.fault_lab.deliveries.plans import EVERYTHING, PLANS, Plan
 from tests.fault_lab.fault_injectors import BOTH, FAULTS, UNAVAILABLE, Fault
-from tests.fault_lab.matrix import Matrix, plan
+from tests.fault_lab.matrix import Matrix
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
 from tests.support.binaries import ServerMissing
 
@@ -33,7 +36,9 @@ def main(words: Sequence[str]) -> int:
     seeds = 1 if options.short else options.seeds
     seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
     runs = [
-        run for run in plan(faults, databases, seeds) if not options.short or run[1] in run[0].short
+        run
+        for run in _plan(faults, databases, seeds)
+        if not options.short or run[1] in run[0].short
     ]
     began = time.monotonic()
     folder = Path(options.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
@@ -42,10 +47,14 @@ def main(words: Sequence[str]) -> int:
         if kill_loop.CODE in (only or {kill_loop.CODE}) and not options.short
         else []
     )
+    scale = SMALL if options.short else replace(FULL, requests=options.requests)
+    plans = [EVERYTHING] if options.short else [*PLANS, EVERYTHING]
+    plans = [plan for plan in plans if plan.code in (only or {plan.code})]
     with Matrix(
         folder, seconds=seconds, share=SHORT_SHARE if options.short else options.share
     ) as matrix:
         rows = _all(matrix, runs, special)
+        rows += _deliveries(matrix, plans, databases, scale)
     rows += [
         _unavailable_row(code)
         for code in UNAVAILABLE
@@ -67,10 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--share", default=SHARE, type=float, help=f"of each fault's load ({SHARE})"
     )
+    parser.add_argument(
+        "--requests", default=FULL.requests, type=int, help="messages have in F29 to F31"
+    )
     parser.add_argument("--short", action="store_true", help="the set that CI runs")
     parser.add_argument("--report", type=Path, metavar="FILE.json")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where failed runs are kept")
     return parser
+
+
+def _plan(
+    faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
+) -> Iterator[tuple[type[Fault], str, int]]:
+    """Yields all runs: grouped by database so that stacks are shared, each fault early."""
+    for sort in databases:
+        for seed in range(1, seeds + 1):
+            for fault in faults:
+                if sort in fault.where and seed <= fault.most_seeds:
+                    yield fault, sort, seed
 
 
 def _all(
@@ -87,6 +110,18 @@ def _all(
     for sort, seed in special:
         rows.append(matrix.every_second(sort, seed))
         print(line(rows[-1]), flush=True)
+    return rows
+
+
+def _deliveries(
+    matrix: Matrix, plans: Sequence[Plan], databases: Sequence[str], scale: Scale
+) -> list[Row]:
+    """Runs the faults of deliveries once on each database; prints each row when it is known."""
+    rows = []
+    for plan in plans:
+        for sort in databases:
+            rows.append(matrix.deliveries(plan, sort, 1, scale))
+            print(line(rows[-1]), flush=True)
     return rows
 
 

@@ -4,7 +4,7 @@ import random
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Self
 from tests.fault_lab import kill_loop
 from tests.fault_lab.checker.check import Verdict, check
 from tests.fault_lab.checker.ledger import Mark, mark
+from tests.fault_lab.deliveries.delivery_run import Scale
+from tests.fault_lab.deliveries.plans import Plan
+from tests.fault_lab.deliveries.run import run_deliveries
 from tests.fault_lab.fault_injectors import Fault, RunContext
 from tests.fault_lab.fault_injectors.database import DiskFull
 from tests.fault_lab.history import History
@@ -90,11 +93,30 @@ class Matrix:
         }
         if why := kill_loop.missing():
             return Row(**about, result="not here", doubts=[why])
-        folder = self._folder(f"every-second-{sort}-{seed}")
+        return self._alone(about, lambda stack, folder: kill_loop.run(stack, folder, seed))
+
+    def deliveries(self, plan: Plan, sort: str, seed: int, scale: Scale) -> Row:
+        """Runs a fault of deliveries on its own stack, whose Redis keeps its data."""
+        about = {"fault": plan.code, "title": plan.title, "database": sort, "seed": seed}
+        return self._alone(
+            about,
+            lambda stack, folder: run_deliveries(plan, stack, folder, seed, scale),
+            keeps_redis=True,
+        )
+
+    def _alone(
+        self,
+        about: dict[str, object],
+        work: Callable[[Stack, Path], Row],
+        *,
+        keeps_redis: bool = False,
+    ) -> Row:
+        code = str(about["fault"]).replace("/", "-")
+        folder = self._folder(f"{code}-{about['database']}-{about['seed']}")
         began = time.monotonic()
         with ExitStack() as exits:
-            stack = _new_stack(sort, exits)
-            row = _row_or_broken(stack, folder, about, lambda: kill_loop.run(stack, folder, seed))
+            stack = _new_stack(str(about["database"]), exits, keeps_redis=keeps_redis)
+            row = _row_or_broken(stack, folder, about, lambda: work(stack, folder))
         return _cleaned_up(row, folder, began)
 
     def _mix(self, fault: type[Fault]) -> Mix:
@@ -231,8 +253,13 @@ def _cleaned_up(row: Row, folder: Path, began: float) -> Row:
     return replace(row, kept=kept, seconds=round(time.monotonic() - began, 1))
 
 
-def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
-    """Starts a service with its own servers; with ``full`` its database is on a small disk."""
+def _new_stack(
+    sort: str, exits: ExitStack, *, full: bool = False, keeps_redis: bool = False
+) -> Stack:
+    """Starts a service with its own servers; with ``full`` its database is on a small disk.
+
+    With ``keeps_redis`` Redis has its data again after it was killed.
+    """
     folder = exits.enter_context(working_folder(on_disk=True))
     place = None
     if full:
@@ -241,7 +268,7 @@ def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
         place.mkdir()
         DiskFull.place(place, sort, exits)
     database = exits.enter_context(database_on(sort, folder=place))
-    redis = exits.enter_context(redis_process())
+    redis = exits.enter_context(redis_process(appendonly=keeps_redis))
     return exits.enter_context(Stack(database, redis, folder))
 
 
@@ -266,14 +293,3 @@ def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
         result=result,
         doubts=[*verdict.doubts, *this.doubts],
     )
-
-
-def plan(
-    faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
-) -> Iterator[tuple[type[Fault], str, int]]:
-    """Yields all runs: grouped by database so that stacks are shared, each fault early."""
-    for sort in databases:
-        for seed in range(1, seeds + 1):
-            for fault in faults:
-                if sort in fault.where and seed <= fault.most_seeds:
-                    yield fault, sort, seed

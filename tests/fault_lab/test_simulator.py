@@ -9,7 +9,8 @@ import pytest
 from tests.fault_lab import mutants
 from tests.fault_lab.simulator import __main__ as command
 from tests.fault_lab.simulator.environment import Environment
-from tests.fault_lab.simulator.schedule import play
+from tests.fault_lab.simulator.processes import SIMULATED_POINTS
+from tests.fault_lab.simulator.schedule import Schedule, play
 
 #: Quick; ``make faults`` runs thousands.
 SEEDS = 150
@@ -51,6 +52,16 @@ def test_a_schedule_is_the_same_in_another_process(environment):
 
     printed = [line.removeprefix("  ") for line in other.stdout.splitlines()]
     assert printed[1:-1] == play(environment, seed).trace
+
+
+def test_schedules_reach_the_simulated_fail_points_and_no_others(environment):
+    reached = set()
+    for seed in range(PART):
+        schedule = Schedule(environment, seed)
+        schedule.play()
+        reached |= schedule.crash_plan.points
+
+    assert reached == set(SIMULATED_POINTS)
 
 
 @pytest.mark.parametrize("name", mutants.MUTANTS)

@@ -21,7 +21,12 @@ from tests.fault_lab.simulator.checks.model import CourseFacts
 from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.fault_rates import CALM
 from tests.fault_lab.simulator.initial_state import INITIAL_STATES
-from tests.fault_lab.simulator.processes import BEGINNING, COMMITTED, COMMITTING
+from tests.fault_lab.simulator.processes import (
+    BEGINNING,
+    COMMITTED,
+    COMMITTING,
+    SIMULATED_POINTS,
+)
 from tests.fault_lab.simulator.simulation import Simulation
 from tests.fault_lab.simulator.workload import (
     ALGEBRA,
@@ -66,7 +71,12 @@ REQUESTS = st.builds(
 )
 PLACES = st.integers(0, 100)
 DEADLY = st.sampled_from(
-    [BEGINNING, COMMITTING, COMMITTED, *(one for one in Point if one is not Point.WORK_JUDGING)]
+    [
+        BEGINNING,
+        COMMITTING,
+        COMMITTED,
+        *(point for point in SIMULATED_POINTS if point is not Point.WORK_JUDGING),
+    ]
 )
 
 

@@ -332,3 +332,36 @@ def test_a_second_sender_sends_nothing_meanwhile(inbound):
     assert inbound.entries(REPLIES) == []
     inbound.send_replies()
     assert len(inbound.entries(REPLIES)) == 1
+
+
+def test_no_key_gets_into_a_dead_letter_under_whatever_name(inbound):
+    """Its sender mistook the name of the field, or put the key into the request."""
+    secret = inbound.new_key("enroll", name="mistaken")
+    request = json.dumps({"user": "ada", "key": secret, "course_details": {"course_id": COURSE}})
+    entry = {"api_key": secret, "secret": "hunter2", "request": request, "id": secret}
+    inbound.redis.xadd(STREAM, entry)
+    inbound.consume()
+    (dead,) = inbound.dead()
+    assert "api_key" in dead["reason"]
+    assert secret not in json.dumps(dead)
+    assert "hunter2" not in json.dumps(dead)
+    assert json.loads(dead["request"])["user"] == "ada"
+
+
+def test_an_entry_that_was_deleted_while_it_was_pending_is_passed_over():
+    """Redis 6.2 claims nothing in its place."""
+    fields = {b"key": b"k"}
+    found = stream_consumer._entries([(None, None), (b"1-1", fields), (b"1-2", None)])
+    assert found == [(b"1-1", fields), (b"1-2", {})]
+
+
+def test_a_stream_that_was_lost_with_its_group_is_read_again(inbound):
+    """Redis was restarted without its data: what comes afterwards is taken in."""
+    inbound.append(one("ada"))
+    inbound.consume()
+    inbound.redis.flushall()
+    inbound.append(one("bob"))
+    for _ in range(2):
+        inbound.consume()
+    assert inbound.submissions() == 2
+    assert inbound.left() == (0, 0)

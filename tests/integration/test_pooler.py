@@ -6,11 +6,13 @@ from sqlalchemy import text
 from enrollment.domain.errors import NotDurable
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.pgbouncer import PROGRAM, pgbouncer, version
+from tests.support.pgbouncer import NEWER, PROGRAMS, RENAMES, pgbouncer, version
 
-needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer here")
-#: The first release that renames the statements of its clients.
-RENAMES = (1, 21)
+needs_pgbouncer = pytest.mark.skipif(not PROGRAMS, reason="there is no pgbouncer here")
+#: `tests/servers/fetch.sh` brings one.
+needs_a_newer_one = pytest.mark.skipif(
+    NEWER is None, reason="there is no pgbouncer here that renames statements"
+)
 MIXED = "a connection pooler mixes up the prepared statements of its clients"
 
 
@@ -33,8 +35,12 @@ def test_sessions_of_its_own_for_each_client_are_well(postgres_url):
 
 
 @needs_pgbouncer
-def test_a_session_for_several_clients_is_refused_if_statements_keep_their_names(postgres_url):
-    with pgbouncer(postgres_url, mode="transaction") as url:
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_session_for_several_clients_is_refused_if_statements_keep_their_names(
+    postgres_url, program
+):
+    more = "max_prepared_statements = 0" if version(program) >= RENAMES else ""
+    with pgbouncer(postgres_url, mode="transaction", more=more, program=program) as url:
         assert MIXED in messages_at(url)
         sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=False)
         with pytest.raises(NotDurable, match=MIXED), sessions.read() as session:
@@ -42,11 +48,28 @@ def test_a_session_for_several_clients_is_refused_if_statements_keep_their_names
         sessions.dispose()
 
 
-@needs_pgbouncer
-@pytest.mark.skipif(PROGRAM is not None and version() < RENAMES, reason="this one renames nothing")
+@needs_a_newer_one
 def test_a_session_for_several_clients_is_well_if_statements_are_renamed(postgres_url):
-    with pgbouncer(postgres_url, mode="transaction", more="max_prepared_statements = 200") as url:
+    more = "max_prepared_statements = 200"
+    with pgbouncer(postgres_url, mode="transaction", more=more, program=NEWER) as url:
         assert MIXED not in messages_at(url)
+
+
+@needs_a_newer_one
+def test_a_shared_session_keeps_no_limit_of_one_client(postgres_url):
+    """A migration or an audit through the same pooler may take longer than a worker."""
+    more = "default_pool_size = 1\nmax_prepared_statements = 200"
+    with pgbouncer(postgres_url, mode="transaction", more=more, program=NEWER) as url:
+        worker = durability.durable_sessions(url, pool_size=1, accepts_loss=True)
+        with worker.read() as session:
+            session.execute(text("SELECT 1"))
+        worker.dispose()
+        other = sessions_for(url, pool_size=1)
+        with other.read() as session:
+            if session.scalar(text("SHOW server_version_num")) < "170000":
+                pytest.skip("transaction_timeout is of PostgreSQL 17")
+            assert session.scalar(text("SHOW transaction_timeout")) == "0"
+        other.dispose()
 
 
 @needs_pgbouncer

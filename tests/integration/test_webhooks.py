@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import update
 
 from api_gateway.cli.checks.process_checks import check_webhooks
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookFilter
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.retries import RETRY_SECONDS
+from enrollment.domain.webhooks.messages import WebhookFilter
 from enrollment.domain.webhooks.records import WebhookMembers
-from enrollment.domain.webhooks.retries import RETRY_SECONDS
 from enrollment.runtime.outbound.addresses import OutboundPolicy
 from enrollment.runtime.outbound.guarded_http import guarded_client
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
@@ -311,7 +312,7 @@ def test_messages_of_one_enrollment_stay_in_order_and_others_pass(hooks, ready):
             endpoints.enable(session, hook.id)  # it rests no longer; the message does
         assert hooks.deliver(hook) == 1
         hooks.make_due(hook)
-        assert hooks.deliver(hook) == 2
+        assert [hooks.deliver(hook) for _ in range(3)] == [1, 1, 0]
     sent = [json.loads(message.body) for message in receiver.received]
     assert [(each["data"]["user"], each["type"].partition(".")[2]) for each in sent] == [
         ("ada", "created"),

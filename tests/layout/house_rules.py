@@ -10,6 +10,8 @@ from tests.layout import exceptions, vocabulary
 from tests.layout.source_tree import Function, Module
 
 MAX_MODULES = 15
+#: The folder of migrations: a release adds to it, and nothing is ever taken away or moved.
+GROWING_FOLDER = "enrollment/storage/migrations/versions"
 MAX_FILE_LINES = 300
 MAX_BODY_LINES = 30
 
@@ -32,7 +34,7 @@ def large_folders(modules: Iterable[Module]) -> Iterator[Violation]:
     for module in modules:
         counts[module.folder] += not module.is_package
     for folder, count in counts.items():
-        if count > MAX_MODULES:
+        if count > MAX_MODULES and folder != GROWING_FOLDER:
             yield Violation(folder, 0, f"{count} modules; at most {MAX_MODULES} in one package")
 
 

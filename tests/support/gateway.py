@@ -102,6 +102,7 @@ class Gateway:
                 "ENROLL_ACCEPT_DATA_LOSS": "true",
                 "ENROLL_THROTTLE": "off",
                 "ENROLL_ENCRYPTION_KEY": "e" * 32,
+                "ENROLL_MAX_WEBHOOKS": "10000",
                 "ENROLL_SIGNING_KEY": SIGNING_KEY.secret.decode(),
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }

@@ -214,10 +214,17 @@ class PostgresServer(_Server):
 class RedisServer(_Server):
     """A Redis server; without an append-only file its data is lost at its end."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, appendonly: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        appendonly: bool = False,
+        program: Path | None = None,
+    ) -> None:
         super().__init__(folder, port)
         self.appendonly = appendonly
-        self._program = redis_program()
+        self._program = program or redis_program()
 
     @property
     def url(self) -> str:

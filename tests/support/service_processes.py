@@ -27,7 +27,7 @@ LOCAL_EXTRA = (
 )
 ENDED = {"done", "cancelled"}
 _CLIENTS = {"submit", "submissions", "status", "outcomes", "cancel", "courses", "learners"}
-_CLIENTS |= {"invitations", "crosswalks", "enrollments", "webhooks"}
+_CLIENTS |= {"invitations", "crosswalks", "enrollments", "webhooks", "destinations"}
 #: For modules whose tests look for processes.
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 _TIE = Path(__file__).with_name("parent_death.py")

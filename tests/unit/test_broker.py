@@ -21,6 +21,7 @@ from enrollment.runtime.broker import (
     QueueName,
     TaskName,
     broker_settings,
+    kombu_broker_url,
 )
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.storage.engine.engines import (
@@ -34,6 +35,7 @@ from worker.processing.processor import ATTEMPT_SECONDS, CONFLICT_RETRY_SECONDS
 
 NOWHERE = "redis://127.0.0.1:1/0"
 REDIS, RABBITMQ = "redis://h/0", "amqp://h//"
+SENTINELS = "redis+sentinel://u:p%40x@a,[::1]:1/mymaster/3"
 
 
 def test_whoever_waits_longer_waits_for_who_waits_shorter():
@@ -57,7 +59,7 @@ def test_a_silent_queue_is_found_out_before_the_sweeper_would_have_to_ring_often
     assert 2 * BROKER_HEARTBEAT_SECONDS + RETRY_INTERVAL <= 15
 
 
-@pytest.mark.parametrize("url", [REDIS, "rediss://h/0", "unix:///run/redis.sock"])
+@pytest.mark.parametrize("url", [REDIS, "rediss://h/0", "unix:///run/redis.sock", SENTINELS])
 def test_every_word_with_redis_has_a_bound(url):
     options = broker_settings(url, client="c")["broker_transport_options"]
 
@@ -94,14 +96,54 @@ def test_lanes_are_looked_at_in_the_order_of_their_names():
     [
         ("rediss://h/0", {"ssl_cert_reqs": ssl.CERT_REQUIRED}),
         ("amqps://h//", {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}),
+        ("rediss://h/0?ssl_ca_certs=/x", {"ssl_ca_certs": "/x"}),  # redis-py requires it anyway
+        (
+            "amqps://a//?ssl_ca_certs=/x;amqps://b//?ssl_ca_certs=/x",
+            {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None, "ca_certs": "/x"},
+        ),
+        (
+            "rediss+sentinel://a,b/m?ssl_ca_certs=/x",
+            {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/x"},
+        ),
         (REDIS, None),
         (RABBITMQ, None),
+        (SENTINELS, None),
     ],
 )
 def test_certificates_are_checked(url, checked):
     app = make_celery_app(url)
 
     assert app.connection_for_write().ssl == checked
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("redis://h/3", "redis://h/3"),
+        ("redis://:p%40x@h:6?db=3", "redis://:p%40x@h:6/3"),
+        ("redis://h/3?socket_timeout=3&protocol=2", "redis://h/3"),
+        ("rediss://h/3?ssl_ca_certs=/x&socket_timeout=3", "rediss://h/3?ssl_ca_certs=/x"),
+        ("amqps://h//?heartbeat=3&ssl_ca_certs=/x", "amqps://h//?heartbeat=3"),
+        ("amqp://a//;amqp://b//", "amqp://a//;amqp://b//"),
+    ],
+)
+def test_kombu_gets_the_parameters_that_it_knows(given, named):
+    assert kombu_broker_url(given) == named
+    make_celery_app(given).connection_for_write()
+
+
+def test_sentinels_are_named_as_kombu_names_them():
+    connection = make_celery_app(SENTINELS).connection_for_write()
+
+    assert connection.alt == [
+        "sentinel://u:p%40x@a:26379/3",
+        "sentinel://u:p%40x@[::1]:1/3",
+    ]
+    assert connection.transport_options["master_name"] == "mymaster"
+    options = connection.transport_options["sentinel_kwargs"]
+    assert options["socket_timeout"] == READ_TIMEOUT_SECONDS
+    assert options["socket_connect_timeout"] == CONNECT_TIMEOUT_SECONDS
+    assert options["password"] is None, "that of Redis is not for Sentinel"
 
 
 def test_a_socket_in_the_file_system_is_named_as_kombu_names_it():

@@ -20,6 +20,9 @@ VALUES = (None, "x", "", 5, 1.5, True, ["a"], [{"user": "ada"}], {"user": None},
 #: Codes of whole files, which take the place of a rule.
 FILE_CODES = frozenset({"malformed_form"})
 
+#: Their `error` names why another system was not reached.
+RESULTS_OF_CALLS = {"AttemptOutcome", "ApplyResult", "_replace"}
+
 
 def rules_in_code():
     """Yields every rule that is written as a text where a finding is made, and its place."""
@@ -44,7 +47,8 @@ def rules_of(node):
         "ValidationError": node.args,
     }
     found = [*arguments.get(name, [])]
-    found += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
+    if name not in RESULTS_OF_CALLS:
+        found += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
     return [
         one.value for one in found if isinstance(one, ast.Constant) and isinstance(one.value, str)
     ]

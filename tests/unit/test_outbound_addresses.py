@@ -165,15 +165,32 @@ def test_services_and_metadata_are_refused_on_networks_of_ones_own(url):
 
 def test_the_ports_of_our_own_servers_are_refused():
     environment = {
-        "ENROLL_DATABASE_URL": "postgresql+psycopg://u:p@db:6001/x",
+        "ENROLL_DATABASE_URL": "postgresql+psycopg://u:p@db:6001,standby:6004/x",
         "ENROLL_REDIS_URL": "redis://r:6002/0",
+        "ENROLL_BROKER_URL": "amqp://a:6005;amqp://b:6006",
         "ENROLL_PRIVATE_DESTINATIONS": "true",
     }
     policy = outbound_policy(from_env(environment))
-    for port in (6001, 6002):
+    for port in (6001, 6002, 6004, 6005, 6006):
         with pytest.raises(RefusedDestination):
             parse_target(f"http://10.0.0.1:{port}/", policy)
     parse_target("http://10.0.0.1:6003/", policy)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:p@one:6001,two:6002/x",
+        "postgresql+psycopg://u:p@/x?host=one:6001&host=two:6002",
+    ],
+)
+def test_the_ports_of_every_server_of_ours_are_refused(url):
+    environment = {
+        "ENROLL_DATABASE_URL": url,
+        "ENROLL_EVENT_BUS_URL": "rediss://u:p@lms:6003",
+        "ENROLL_PRIVATE_DESTINATIONS": "true",
+    }
+    assert {6001, 6002, 6003} <= outbound_policy(from_env(environment)).refused_ports
 
 
 class Resolver:

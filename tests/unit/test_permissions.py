@@ -116,7 +116,7 @@ def test_admin_may_whatever_any_scope_may(route, scopes):
 
 def test_a_need_that_names_nothing_lets_nobody_pass():
     assert not any(
-        permissions._satisfies(caller, permissions.Requirement())
+        permissions.satisfies(caller, permissions.Requirement())
         for caller in CALLERS.values()
         if caller
     )

@@ -14,9 +14,10 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
 from schemas.files.csv_rows import unescape_cell
 from schemas.files.row_payload import NDJSON_ROWS, ParsedRow, decode_rows, encode_rows
+from schemas.files.safe_cells import safe_cell
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.schema import load_request
-from schemas.result_file import cells_from_request, layout_of, ndjson_line, safe_cell
+from schemas.result_file import cells_from_request, layout_of, ndjson_line
 
 FORMULA_SIGNS = frozenset("=+-@＝＋－＠﹦﹢﹣﹫")  # noqa: RUF001
 UNSEEN = " \xa0\x1f\t\r\n\u200b\ufeff"

@@ -7,7 +7,9 @@ from sqlalchemy.engine import make_url
 from enrollment.runtime.server_urls import (
     broker_url,
     database_url,
+    ports,
     redis_url,
+    sentinel_url,
     unverified_hosts,
     without_secrets,
 )
@@ -27,6 +29,9 @@ from enrollment.runtime.server_urls import (
         ("postgres://A,B/d", {"target_session_attrs": "read-write"}),
         ("postgres://A,B/d?target_session_attrs=any", {"target_session_attrs": "any"}),
         ("postgres://u@/d?host=A:1&host=B:2", {"host": "A,B", "port": "1,2"}),
+        ("postgres://u@/d?host=A:1&host=B:2", {"target_session_attrs": "read-write"}),
+        ("postgres://u@/d?host=A,B&port=1,2", {"target_session_attrs": "read-write"}),
+        ("postgres://u@/d?host=A,B&target_session_attrs=any", {"target_session_attrs": "any"}),
     ],
 )
 def test_a_database_s_url_gives_the_driver_these_arguments(given, arguments):
@@ -56,7 +61,12 @@ def test_sqlite_stays_as_it_is(url):
         (redis_url, "redis://a;redis://b", "names several servers"),
         (redis_url, "redis://:hunter2@a:x/0", "the port 'x'"),
         (redis_url, "redis://:hunter2@a/abc", "must name its database by a number"),
-        (redis_url, "sentinel://:hunter2@a", "must begin with redis:// or rediss://"),
+        (redis_url, "sentinel://:hunter2@a", "must name the service that the Sentinels watch"),
+        (redis_url, "sentinel://:hunter2@a;sentinel://b/m", "names several servers"),
+        (redis_url, "sentinel://:hunter2@a,b:x/m", "the port 'x'"),
+        (redis_url, "sentinel://:hunter2@a,,b/m", "an empty host"),
+        (redis_url, "redis+sentinel://:hunter2@a/m/n", "must name its database by a number"),
+        (redis_url, "redis+http://:hunter2@a", "or redis+sentinel:// for Redis Sentinel"),
         (redis_url, "redis+cluster://:hunter2@a", "names a Redis Cluster"),
         (broker_url, "amqp://u:hunter2@a,b", "separate whole URLs of several servers by ';'"),
         (broker_url, "amqp://a;redis://b", "mixes RabbitMQ with another queue"),
@@ -70,6 +80,46 @@ def test_what_is_not_supported_is_refused_in_a_sentence(read, url, message):
 
     assert message in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "addresses", "service", "redis"),
+    [
+        ("sentinel://a/m", [("a", 26379)], "m", "redis://a/0"),
+        ("redis+sentinel://a:1,[::1]/m/3", [("a", 1), ("::1", 26379)], "m", "redis://a:1/3"),
+        ("rediss+sentinel://u:p%40x@a,b/m", [("a", 26379), ("b", 26379)], "m", "rediss://u:p%40x@a/0"),
+        ("sentinel://a/m?sentinel_password=q&socket_timeout=3", [("a", 26379)], "m",
+         "redis://a/0?socket_timeout=3"),
+    ],
+)  # fmt: skip
+def test_sentinels_are_several_hosts_and_a_service(given, addresses, service, redis):
+    found = sentinel_url(redis_url(given))
+
+    assert (list(found.addresses), found.service, found.redis) == (addresses, service, redis)
+    assert found.sentinel_password == ("q" if "sentinel_password" in given else None)
+
+
+@pytest.mark.parametrize("url", ["redis://a/0", "amqp://a", "unix:///run/redis.sock", "sqlite://"])
+def test_other_urls_name_no_sentinels(url):
+    assert sentinel_url(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("amqp://u:7@a:1//;amqp://b:2//", {1, 2}),
+        ("redis+sentinel://:7@a:5,b:6,c/m", {5, 6}),
+        (database_url("postgres://u:7@A:1,B/d"), {1, 5432}),
+        (database_url("postgres://u@/d?host=A:1&host=B:2"), {1, 2}),
+        ("redis://[::1]:6/0", {6}),
+        ("postgresql+psycopg://u:7@[::1]/x", set()),
+        ("postgresql+psycopg:///x?host=/run/pg", set()),
+        ("unix:///run/redis.sock", set()),
+        ("sqlite:////srv/x:5/a", set()),
+    ],
+)
+def test_the_ports_of_all_hosts_are_known(url, named):
+    assert ports(url) == named
 
 
 @pytest.mark.parametrize(
@@ -116,6 +166,7 @@ def test_hosts_that_are_not_verified_are_known(url, sslmode, hosts):
         ("sqlite:////srv/a;b.sqlite3", "sqlite:////srv/a;b.sqlite3"),
         ("sqlite://", "sqlite://"),
         ("rediss://:hunter2@h:6/3?ssl_ca_certs=x", "rediss://h:6/3"),
+        ("redis+sentinel://:hunter2@a:1,b/m/0", "redis+sentinel://a:1,b/m/0"),
         ("unix://:hunter2@/run/redis.sock?db=3", "unix:///run/redis.sock"),
         ("amqp://u:hunter2@a//;amqp://u:hunter2@b//", "amqp://a//;amqp://b//"),
     ],

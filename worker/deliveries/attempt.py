@@ -3,14 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
 import httpx
 import structlog
 
-from enrollment.domain.webhooks.retries import parse_retry_after
-from enrollment.runtime.outbound.addresses import RefusedDestination
+from enrollment.domain.retries import parse_retry_after
+from enrollment.runtime.outbound.exchanges import (
+    CALL_ERRORS,
+    failure_name,
+    read_bounded,
+    storable_text,
+)
 from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
 from worker.deliveries.signatures import signed_headers
 
@@ -20,15 +26,6 @@ log = structlog.get_logger()
 ANSWER_BYTES = 1_000
 #: Status that asks for no more messages (410 Gone).
 _UNSUBSCRIBED = 410
-#: Error of each kind of failure without an answer; the first that fits.
-_ERRORS: Sequence[tuple[type[Exception], str]] = (
-    (RefusedDestination, "destination_refused"),
-    (httpx.ConnectTimeout, "connect_timeout"),
-    (httpx.TimeoutException, "timeout"),
-    (httpx.ConnectError, "not_reachable"),
-    (httpx.RequestError, "connection_lost"),
-    (httpx.InvalidURL, "destination_refused"),
-)
 
 
 class AttemptOutcome(NamedTuple):
@@ -60,45 +57,33 @@ class Sender:
         """Sends a message, signed with each secret; waits for the answer in bounded time."""
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"enrollment-service/{version('enrollment-service')}",
+            "User-Agent": _user_agent(),
             **signed_headers(message_id, int(now.timestamp()), body, secrets),
         }
         try:
             with total_seconds(self.total):
                 return self._exchange(url, headers, body, now)
-        except (httpx.RequestError, httpx.InvalidURL, RefusedDestination) as error:
+        except CALL_ERRORS as error:
             log.info("webhook.attempt_failed", because=type(error).__name__)
-            return AttemptOutcome(error=_error_of(error))
+            return AttemptOutcome(error=failure_name(error))
 
     def _exchange(
         self, url: str, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> AttemptOutcome:
         with self.http.stream("POST", url, content=body, headers=headers) as response:
-            answer = _read_start(response)
+            body_read = read_bounded(response, ANSWER_BYTES)
+            if body_read.cut_by is not None:
+                log.info("webhook.answer_cut", because=body_read.cut_by)
+            answer = storable_text(body_read.start)
             error = None if response.is_success else _refusal(response)
             retry_after = parse_retry_after(response.headers, now)
             return AttemptOutcome(response.status_code, answer, error, retry_after)
 
 
-def _error_of(error: Exception) -> str:
-    return next(name for kind, name in _ERRORS if isinstance(error, kind))
+@cache
+def _user_agent() -> str:
+    return f"enrollment-service/{version('enrollment-service')}"
 
 
 def _refusal(response: httpx.Response) -> str:
     return "redirect" if response.is_redirect else "refused"
-
-
-def _read_start(response: httpx.Response) -> str:
-    """Returns the first bytes of an answer as text that can be stored.
-
-    An answer that stops there is one: its status was read.
-    """
-    start = b""
-    try:
-        for chunk in response.iter_raw(ANSWER_BYTES):
-            start += chunk
-            if len(start) >= ANSWER_BYTES:
-                break
-    except httpx.RequestError as error:
-        log.info("webhook.answer_cut", because=type(error).__name__)
-    return start[:ANSWER_BYTES].decode(errors="replace").replace("\0", "\ufffd")

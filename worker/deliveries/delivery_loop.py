@@ -12,22 +12,28 @@ from uuid import UUID
 import structlog
 
 from enrollment.storage.engine.sessions import Sessions, database_now
-from enrollment.storage.webhooks import endpoints
+from enrollment.storage.queue.backlog import has_waiting_files
+from enrollment.storage.webhooks import deliveries, endpoints
+from worker.background.pace import LONGEST_REST, Pace
 from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
     RepeatingThread,
     stop_together,
 )
-from worker.deliveries.endpoint_delivery import EndpointDelivery
-from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
+from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
+from worker.deliveries.fan_out import EVENTS_PER_SLICE, feed_age, read_feed, read_submissions
 
 log = structlog.get_logger()
 
 #: Threads for endpoints that work, and for those whose last attempt failed.
 HEALTHY_THREADS, FAILING_THREADS = 16, 8
+#: Connections to endpoints: as many as may be in use at once, so that no attempt waits for one.
+MAX_OUTBOUND_CONNECTIONS = HEALTHY_THREADS * IN_FLIGHT + FAILING_THREADS
 #: Connections to the database: attempts hold none while they wait for an answer.
 DELIVERY_CONNECTIONS = 4
+#: Messages of a slice while files are processed: the next one comes after a rest.
+YIELDING_SLICE = 20
 #: Seconds between two looks for work.
 POLL_SECONDS = 0.5
 
@@ -41,6 +47,7 @@ class DeliveryLoop:
     def __init__(self, sessions: Sessions, delivery: EndpointDelivery) -> None:
         self._sessions = sessions
         self._delivery = delivery
+        self._pace = Pace(self._has_waiting_files)
         self._stopped = threading.Event()
         self._work = threading.Event()
         self._loops = [
@@ -68,36 +75,55 @@ class DeliveryLoop:
 
     def _queue_messages(self) -> float:
         """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""
-        read = read_feed(self._sessions) or 0
-        read_submissions(self._sessions)
-        return 0.0 if read >= EVENTS_PER_SLICE else POLL_SECONDS
+        with self._pace.step():
+            read = read_feed(self._sessions) or 0
+            read_submissions(self._sessions)
+        if read < EVENTS_PER_SLICE:
+            return POLL_SECONDS
+        with self._sessions.read() as session:
+            age = feed_age(session)
+        return self._pace.rest(age)
 
     def _start_due(self) -> float:
-        """Starts a slice for each endpoint with due deliveries; waits until one ends."""
+        """Starts a slice for each endpoint with due deliveries; waits until one ends.
+
+        While files are processed slices are short, with a rest after them.
+        """
         self._work.clear()
         with self._sessions.read() as session:
-            due = endpoints.find_due(session, now=database_now(session))
+            now = database_now(session)
+            due = endpoints.find_due(session, now=now)
+            age = deliveries.load_pending(session).age(now) if due else 0.0
+        must_yield = bool(due) and self._pace.must_yield(age)
         random.shuffle(due)  # if there are more endpoints than threads, each has its turn
         for webhook_id, is_failing in due:
-            self._start_slice(webhook_id, is_failing=is_failing)
-        self._work.wait(POLL_SECONDS)
+            limit = YIELDING_SLICE if must_yield else None
+            self._start_slice(webhook_id, limit, is_failing=is_failing)
+        if must_yield:
+            self._stopped.wait(LONGEST_REST)
+        else:
+            self._work.wait(POLL_SECONDS)
         return 0.0
 
-    def _start_slice(self, webhook_id: UUID, *, is_failing: bool) -> None:
+    def _has_waiting_files(self) -> bool:
+        with self._sessions.read() as session:
+            return has_waiting_files(session)
+
+    def _start_slice(self, webhook_id: UUID, limit: int | None, *, is_failing: bool) -> None:
         """Starts a daemon thread, which must not hold up the end of the process."""
-        limit = FAILING_THREADS if is_failing else HEALTHY_THREADS
+        threads = FAILING_THREADS if is_failing else HEALTHY_THREADS
         with self._lock:
             busy = sum(each is is_failing for _, each in self._running.values())
-            if webhook_id in self._running or busy >= limit or self._stopped.is_set():
+            if webhook_id in self._running or busy >= threads or self._stopped.is_set():
                 return
-            thread = threading.Thread(target=self._run_slice, args=(webhook_id,), daemon=True)
+            thread = threading.Thread(target=self._run_slice, args=(webhook_id, limit), daemon=True)
             self._running[webhook_id] = thread, is_failing
         thread.start()
 
-    def _run_slice(self, webhook_id: UUID) -> None:
+    def _run_slice(self, webhook_id: UUID, limit: int | None) -> None:
         attempts = 0
         try:
-            attempts = self._delivery.deliver_slice(webhook_id)
+            attempts = self._delivery.deliver_slice(webhook_id, limit=limit)
         except Exception as error:
             # The lease ends by itself, and the messages are sent again with the same ids.
             log.exception("webhook.slice_failed", webhook=str(webhook_id), because=str(error))

@@ -10,12 +10,14 @@ from enrollment.domain.webhooks.messages import SUBMISSION_DONE, WebhookMessage
 from enrollment.domain.webhooks.records import Webhook
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.events import events_after, last_position
+from enrollment.storage.outbox.installation import installation_id
 from enrollment.storage.webhooks import deliveries, endpoints, positions
+from schemas.events import event_source
 from schemas.webhooks.messages import done_message, event_messages
 
 #: Events that are read and queued by one transaction.
 EVENTS_PER_SLICE = 500
-#: Most submissions of each kind that are read at once.
+#: About how many submissions of each kind are read at once.
 SUBMISSIONS_PER_SLICE = 1_000
 #: A submission becomes visible at its commit, later than the time it has: so much is read again.
 VISIBLE_AFTER = timedelta(seconds=60)
@@ -67,11 +69,18 @@ def read_feed(sessions: Sessions) -> int | None:
         if locked is None:
             return None
         if not any(webhook.is_enabled for webhook in endpoints.find_all(session)):
-            positions.advance(session, positions.FEED, position=last_position(session))
+            # Not to the end as it is now: an endpoint may have been added before it.
+            positions.advance(session, positions.FEED, position=max(end, locked.position))
             return 0
         events = events_after(session, locked.position, limit=EVENTS_PER_SLICE)
         fan_out(session, events)
         return len(events)
+
+
+def feed_age(session: Session) -> float:
+    """Returns the age in seconds of the oldest event that was not read yet; 0 without one."""
+    following = events_after(session, positions.find_position(session, positions.FEED), limit=1)
+    return (database_now(session) - following[0].at).total_seconds() if following else 0.0
 
 
 def read_submissions(sessions: Sessions) -> int:
@@ -106,13 +115,16 @@ def _read_submissions(
     session: Session, receivers: Sequence[Webhook], after: datetime, now: datetime
 ) -> int:
     limit = SUBMISSIONS_PER_SLICE
-    done = positions.done_submissions(session, after=after, until=now, limit=limit)
+    done, until = positions.done_submissions(session, after=after, until=now, limit=limit)
+    source = event_source(installation_id(session))
     queued = 0
     for webhook in receivers:
-        later = [done_message(each) for each in done if each.finished_at >= webhook.created]
+        later = [
+            done_message(each, source=source)
+            for each in done
+            if each.finished_at >= webhook.created
+        ]
         queued += deliveries.queue(session, [webhook], later, now=now)
-    read_until = now - VISIBLE_AFTER
-    if len(done) >= limit:  # the earlier end of both kinds: nothing before it was left out
-        read_until = min(read_until, done[limit - 1].finished_at)
+    read_until = min(now - VISIBLE_AFTER, until)
     positions.advance(session, positions.SUBMISSIONS, read_until=max(after, read_until))
     return queued

@@ -5,6 +5,7 @@ Before, it is pending: its consumer reads it again after an error, and another o
 consumer is gone. Repeated entries are found by their id.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from redis import Redis, ResponseError
 from enrollment.runtime.failpoints import Point, fail_point
 from worker.inbound.intake import InboundIntake, Postponed, Verdict, count_verdicts
 from worker.inbound.messages import (
+    ENTRY_FIELDS,
     MAX_MESSAGE_BYTES,
     MAX_SENT_ID,
     InboundMessage,
@@ -44,6 +46,9 @@ MAX_DEAD = 10_000
 #: Errors of a stream that does not exist, or has no group; the second is that of fakeredis.
 _WITHOUT_GROUP = ("NOGROUP", "The XGROUP subcommand requires the key to exist")
 
+#: Fields of a refused entry that its dead letter has, and API keys in them.
+_KEPT_FIELDS = frozenset(name.encode() for name in ENTRY_FIELDS - {"key"})
+API_KEY = re.compile(rb"enr_[A-Za-z0-9_-]{43}")
 #: Fields of an entry as they are received.
 _Fields = Mapping[bytes, bytes]
 
@@ -206,12 +211,15 @@ class StreamConsumer:
                 pipeline.execute()
 
     def _refuse(self, pipeline: Any, entry: _Entry, refusal: MessageRefusal) -> None:
-        """Adds the entry to the dead letters, without its key, and a reply if one is wanted."""
+        """Adds the entry to the dead letters, without keys, and a reply if one is wanted.
+
+        A field of another name is left out, as a key may be in it; the reason names the field.
+        """
         log.warning("inbound.refused", entry=entry.id.decode(), code=refusal.code)
         kept: dict[Any, Any] = {
-            name: value[:MAX_MESSAGE_BYTES]
+            name: API_KEY.sub(b"enr_...", value[:MAX_MESSAGE_BYTES])
             for name, value in entry.fields.items()
-            if name != b"key"
+            if name in _KEPT_FIELDS
         }
         reason = {"entry": entry.id, "code": refusal.code, "reason": refusal.message}
         errors = orjson.dumps(refusal.findings)
@@ -225,5 +233,8 @@ class StreamConsumer:
 
 
 def _entries(found: Any) -> list[_Entry]:
-    """Returns entries as they are read; one that was deleted has no fields."""
-    return [_Entry(entry_id, fields or {}) for entry_id, fields in found]
+    """Returns entries as they are read; one that was deleted has no fields.
+
+    If an entry was deleted, Redis 6.2 claims nothing in its place.
+    """
+    return [_Entry(entry_id, fields or {}) for entry_id, fields in found if entry_id is not None]

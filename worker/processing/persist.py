@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from enrollment.domain.batch_decision import BatchDecision, EnrollmentKey
-from enrollment.domain.events import Change
+from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import IMPORT_CALLER, Change
 from enrollment.storage import courses, enrollments, invitations, learners
 from enrollment.storage import events as event_store
 from enrollment.storage.enrollments import FIRST_VERSION, EnrollmentWrite
@@ -95,7 +96,8 @@ def _new_events(
         event_counts[batch_id] += 1
         origin = (course_id, username, submission_id, line, caller)
         states = (before and _encode_state(before), _encode_state(after))
-        events.append(_new(NewEvent, (new_id, latest_ids.get(key), kind, *origin, *states)))
+        reported = ChangeKind.IMPORTED if caller.startswith(IMPORT_CALLER) else kind
+        events.append(_new(NewEvent, (new_id, latest_ids.get(key), reported, *origin, *states)))
         latest_ids[key] = new_id
     return events, latest_ids, event_counts
 

@@ -8,6 +8,7 @@ import orjson
 import structlog
 from sqlalchemy.orm import Session
 
+from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import RecordedEvent
 from enrollment.runtime.circuit_breaker import Dependency
 from enrollment.storage.outbox.event_subjects import find_subjects
@@ -99,7 +100,11 @@ class EventBusChannel:
         }
 
     def render(self, session: Session, events: Sequence[RecordedEvent]) -> list[StreamEntry]:
-        """Returns one entry for each event; learner and course are as they are now."""
+        """Returns one entry for each event that the LMS does not have from itself.
+
+        Learner and course are as they are now.
+        """
+        events = [each for each in events if each.kind is not ChangeKind.IMPORTED]
         source = event_source(installation_id(session))
         found = find_subjects(session, ((each.username, each.course_id) for each in events))
         entries = []

@@ -59,6 +59,8 @@ class Relay:
         self._monotonic = monotonic
         self._breaker = CircuitBreaker(channel.dependency, monotonic)
         self._lease = timedelta(seconds=RELAY_LEASE_SECONDS)
+        #: Age in seconds of the oldest event that was not published before the last portion.
+        self.lag_seconds = 0.0
         #: Until when, on the monotonic clock, events may be published, and from which position.
         self._held_until = monotonic()
         self._position = 0
@@ -94,8 +96,8 @@ class Relay:
         with self._sessions.read() as session:
             lag = relay_positions.load_lag(session, self.channel.name)
             age = database_now(session) - lag.since if lag.since else timedelta()
-        seconds = max(age.total_seconds(), 0.0)
-        self._counters.set_lag(self.channel.name, events=lag.events, seconds=seconds)
+        self.lag_seconds = max(age.total_seconds(), 0.0)
+        self._counters.set_lag(self.channel.name, events=lag.events, seconds=self.lag_seconds)
         return lag.events
 
     def _hold_lease(self) -> bool:

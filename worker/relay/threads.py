@@ -3,15 +3,19 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue.backlog import has_waiting_files
+from worker.background.pace import LONGEST_REST, Pace
 from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
+    RepeatedStep,
     RepeatingThread,
     stop_together,
 )
@@ -20,7 +24,8 @@ from worker.relay.channels import Channel, EventBusChannel, EventStreamChannel, 
 from worker.relay.relay import BATCH_EVENTS, Relay
 from worker.relay.wake_listener import WakeListener
 
-#: Seconds between two looks for new events, unless a completion event comes earlier.
+#: Seconds between two looks for new events, unless a completion event comes earlier. Longer than
+#: the longest rest of the pace, which is not cut short.
 RELAY_POLL_SECONDS = 1.0
 #: Seconds until the next portion after one that was not full. Each portion stores a position: so
 #: many small commits do not make as many more.
@@ -57,42 +62,59 @@ def make_relay_threads(
     holder = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid4().hex}"[:64]
     relays = [Relay(sessions, each, counters, holder=holder) for each in _channels(settings)]
     threads = [
-        _make_thread(each.channel.name, each.publish_next, BATCH_EVENTS, each.release)
+        _make_thread(
+            each.channel.name, _relay_step(each, Pace(partial(_is_busy, sessions))), each.release
+        )
         for each in relays
     ]
     if settings.event_bus_catalog:
         key = stream_key(settings.event_bus_prefix, settings.event_bus_catalog_topic)
         consumer = CatalogConsumer(sessions, _event_bus_url(settings), key, holder=holder)
         threads.append(
-            _make_thread("catalog", consumer.consume_next, BATCH_ENTRIES, consumer.release)
+            _make_thread(
+                "catalog",
+                lambda: _rest_after(consumer.consume_next(), BATCH_ENTRIES),
+                consumer.release,
+            )
         )
     if threads:
         threads.append(_make_listener(settings.redis_url, tuple(threads)))
     return RelayThreads(tuple(threads))
 
 
-def _make_thread(
-    name: str, work: Callable[[], int], full: int, release: Callable[[], None]
-) -> RepeatingThread:
-    """Returns a thread that does portions of work.
-
-    `work` returns the size of its portion; behind one of the size `full` more is to be expected.
-    """
+def _relay_step(relay: Relay, pace: Pace) -> RepeatedStep:
+    """Returns a step that publishes a portion; it rests longer while files are processed."""
 
     def step() -> float:
-        number = work()
-        if number >= full:
-            return 0.0
-        return LINGER_SECONDS if number else RELAY_POLL_SECONDS
+        with pace.step():
+            number = relay.publish_next()
+        rest = _rest_after(number, BATCH_EVENTS)
+        return max(rest, pace.rest(relay.lag_seconds)) if number else rest
 
+    return step
+
+
+def _rest_after(number: int, full: int) -> float:
+    """Returns the seconds until the next portion; behind a full one more is to be expected."""
+    if number >= full:
+        return 0.0
+    return LINGER_SECONDS if number else RELAY_POLL_SECONDS
+
+
+def _make_thread(name: str, step: RepeatedStep, release: Callable[[], None]) -> RepeatingThread:
     return RepeatingThread(
         name,
         step,
         _EVENTS,
         pauses=Pauses(outage=RELAY_POLL_SECONDS, failure=FAILURE_PAUSE_SECONDS),
-        unwoken_rest=LINGER_SECONDS,
+        unwoken_rest=LONGEST_REST,
         at_end=release,
     )
+
+
+def _is_busy(sessions: Sessions) -> bool:
+    with sessions.read() as session:
+        return has_waiting_files(session)
 
 
 def _make_listener(redis_url: str, woken: Sequence[RepeatingThread]) -> RepeatingThread:

@@ -66,18 +66,23 @@ class LinkTokens:
         made = self._made.get((credentials, path))
         if made is not None and 0 <= now - made[0] < REUSE_SECONDS:
             return made[1]
-        token = self._seal(credentials, path, int(now))
+        digest = None if credentials.key is None else digest_of(credentials.key)
+        token = self._seal(LinkCredentials(digest, credentials.token), path, int(now))
         if token is not None:
             self._made[credentials, path] = (now, token)
             while len(self._made) > MAX_REUSED:
                 self._made.popitem(last=False)
         return token
 
-    def _seal(self, credentials: Credentials, path: str, now: int) -> str | None:
+    def issue_for(self, credentials: LinkCredentials, path: str) -> str | None:
+        """Returns a token for a path with credentials that were verified; None without a key."""
+        return self._seal(credentials, path, int(self._wall_clock()))
+
+    def _seal(self, credentials: LinkCredentials, path: str, now: int) -> str | None:
         key = None if self._keys is None else self._keys.current()
         if key is None:
             return None
-        digest = None if credentials.key is None else digest_of(credentials.key).hex()
+        digest = None if credentials.digest is None else credentials.digest.hex()
         content = [path, digest, credentials.token]
         sealed = _cipher(key.secret).encrypt_at_time(orjson.dumps(content), now)
         return f"{key.kid}.{sealed.decode().rstrip('=')}"

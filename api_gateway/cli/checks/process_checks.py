@@ -1,10 +1,11 @@
-"""Checks of what runs beside the gateway: workers, beat, the relay."""
+"""Checks of what runs beside the gateway: workers, beat, the relay, webhooks, destinations."""
 
 from collections.abc import Iterable, Iterator
 
 from sqlalchemy.orm import Session
 
 from api_gateway.cli.checks.check_result import CheckResult
+from api_gateway.status.destination_backlog import report_backlogs
 from api_gateway.status.process_states import ProcessStates
 from api_gateway.status.relay_lag import load_lags
 from enrollment.storage.engine.sessions import database_now
@@ -41,3 +42,12 @@ def check_webhooks(session: Session) -> Iterator[CheckResult]:
         age = round(pending.age(database_now(session)))
         message = f"{pending.number} deliveries are pending, the oldest for {age} s"
         yield CheckResult("note", "webhooks", message, "`enroll webhooks deliveries` says why")
+
+
+def check_destinations(session: Session) -> Iterator[CheckResult]:
+    """Checks that what changed arrives in the destinations."""
+    for reported in report_backlogs(session):
+        if reported.finding:
+            yield CheckResult("wrong", "destination", reported.finding)
+        else:
+            yield CheckResult("ok", "destination", reported.summary)

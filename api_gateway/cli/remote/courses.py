@@ -20,6 +20,7 @@ from api_gateway.cli.remote.csv_tables import (
     parse_text,
     to_ndjson,
 )
+from api_gateway.cli.remote.destinations.jobs import pull
 from api_gateway.cli.remote.files import CSV_TYPE, NDJSON_TYPE, input_argument, open_input
 from api_gateway.cli.remote.pages import pages
 
@@ -146,3 +147,6 @@ def delete(*, service: Service, course_id: str, as_json: bool) -> None:
         print_json({"deleted": course_id})
     else:
         click.echo(f"{course_id} is deleted.")
+
+
+courses.add_command(pull)

@@ -10,6 +10,7 @@ from api_gateway.cli.exit_codes import ACCEPTED, SOME_REFUSED, Refused
 from api_gateway.cli.output import examples, print_json, print_table, terminal_safe
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
+from api_gateway.cli.remote.destinations.jobs import import_
 from api_gateway.cli.remote.waiting import exit_code, wait_until_finished
 
 _COURSE = "course-v1:DemoX+ALG101+2025"
@@ -153,3 +154,6 @@ def _print_outcome(request: Mapping[str, object], outcome: Mapping[str, Any]) ->
     code = outcome.get("outcome") or "cancelled"
     text = f"{learner}, {request['course_id']}: {code}{mode}.{reason}{message}"
     click.echo(terminal_safe(text))
+
+
+enrollments.add_command(import_)

@@ -9,6 +9,11 @@ from api_gateway.openapi.model import text
 #: The entries of a crosswalk, and those that are yet to be made.
 CROSSWALK_CSV = f"kind,theirs,ours\ncourse,MATH-101,{COURSE_ID}\nlearner,s4711,ada\n"
 MISSING_CSV = "kind,theirs,ours\ncourse,MATH-102,\n"
+#: The differences of a report.
+DIFFERENCES_CSV = (
+    "difference,user,course_id,mode_here,is_active_here,mode_there,is_active_there,queued\n"
+    f"missing_there,ada,{COURSE_ID},audit,true,,,false\n"
+)
 OUTCOMES_CSV = (
     "user,course_id,mode,outcome,reason,message\n"
     f"bob,{COURSE_ID},audit,refused,invite_required,"

@@ -36,10 +36,11 @@ OPERATIONS = (
         {201: Response("Added; the secret is never shown again.", _ONE)},
         description=(
             "Messages are CloudEvents about what happens from now on, signed as Standard Webhooks "
-            "says. The URL must be https and of a public server."
+            "says. The URL must be https and of a public server. Its receiver gets a challenge at "
+            "first, and the messages about what happens after it has sent it back."
         ),
         body=json_content("NewWebhook"),
-        problems=_BODY,
+        problems=f"too_many_webhooks {_BODY}",
     ),
     Operation(
         "webhook",
@@ -56,9 +57,12 @@ OPERATIONS = (
         "putWebhook",
         "Replace the URL and the filters of a webhook",
         {200: Response("Replaced.", _ONE)},
-        description="Members that are not given get their defaults. The secret stays.",
+        description=(
+            "Members that are not given get their defaults. The secret stays. Another URL must "
+            "answer a challenge before it gets messages."
+        ),
         body=json_content("NewWebhook"),
-        problems=f"not_found {_BODY}",
+        problems=f"not_found too_many_webhooks {_BODY}",
     ),
     Operation(
         "webhook",
@@ -78,8 +82,9 @@ OPERATIONS = (
     _action(
         "enable",
         "Enable a webhook",
-        "What is pending is sent at once. What happened while it was disabled is not.",
-        "Enabled.",
+        "What is pending is sent as soon as the receiver has answered a new challenge, if it must. "
+        "What happened while it was disabled is not.",
+        "Enabled, or `unverified` until it answers.",
     ),
     _action(
         "disable",

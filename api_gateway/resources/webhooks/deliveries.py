@@ -9,25 +9,25 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import ListReader
-from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
-from api_gateway.http.problems import bad_request
+from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.common.delivery_pages import (
+    parse_delivery_id,
+    read_before,
+    read_delivery_state,
+)
 from api_gateway.resources.webhooks.endpoints import (
     WebhookParts,
     parse_webhook_id,
     webhook_not_found,
 )
-from enrollment.domain.webhooks.messages import DeliveryState
+from enrollment.domain.codes import DeliveryState
 from enrollment.domain.webhooks.records import Delivery
 from enrollment.storage.events import events_after
 from enrollment.storage.webhooks import deliveries, endpoints
-from schemas.findings import Rule, finding
 from schemas.webhooks.endpoints import DeliveriesJson, QueuedJson, dump_delivery, load_range
 from schemas.webhooks.messages import event_messages
-
-#: Ids of deliveries have fewer digits.
-_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DeliveriesResource:
     async def on_get(self, req: Request, resp: Response, webhook: str) -> None:
         """Lists the deliveries, newest first."""
         webhook_id, limit = parse_webhook_id(webhook), read_page_size(req)
-        state, before = _read_state(req), _read_before(req)
+        state, before = read_delivery_state(req), read_before(req)
         found = await self.lists.read(
             _read_page, webhook_id, state=state, before=before, limit=limit
         )
@@ -62,10 +62,10 @@ class RedeliverResource:
     async def on_post(self, req: Request, resp: Response, webhook: str, delivery: str) -> None:
         """Lets the message be sent at once, with the same id."""
         webhook_id = parse_webhook_id(webhook)
-        if not _is_number(delivery):
+        if (delivery_id := parse_delivery_id(delivery)) is None:
             raise webhook_not_found()
         sent = await self.parts.database.write(
-            deliveries.send_again, webhook_id, int(delivery), now=self.parts.now()
+            _send_again, webhook_id, delivery_id, now=self.parts.now()
         )
         if sent is None:
             raise webhook_not_found()
@@ -105,6 +105,15 @@ def _read_page(
     return deliveries.page(session, webhook_id, state=state, before=before, limit=limit)
 
 
+def _send_again(
+    session: Session, webhook_id: UUID, delivery_id: int, *, now: datetime
+) -> Delivery | None:
+    """Lets a message be sent again; None without the endpoint or the delivery."""
+    if endpoints.find(session, webhook_id) is None:
+        return None
+    return deliveries.send_again(session, webhook_id, delivery_id, now=now)
+
+
 def _queue_range(
     session: Session, webhook_id: UUID, first: int, last: int, *, now: datetime
 ) -> int | None:
@@ -114,27 +123,3 @@ def _queue_range(
         return None
     events = events_after(session, first - 1, limit=last - first + 1)
     return deliveries.queue(session, [webhook], event_messages(events), now=now, again=True)
-
-
-def _read_state(req: Request) -> DeliveryState | None:
-    text = req.get_param("state")
-    if not text:
-        return None
-    if text not in set(DeliveryState):
-        found = finding("state", text, Rule.ONE_OF, expected=[*DeliveryState])
-        message = f"state must be one of {', '.join(DeliveryState)}."
-        raise bad_request("invalid_parameter", message, found)
-    return DeliveryState(text)
-
-
-def _read_before(req: Request) -> int | None:
-    text = read_cursor(req)
-    if text is None:
-        return None
-    if not _is_number(text):
-        raise invalid_cursor(text)
-    return int(text)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

@@ -7,25 +7,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
-from api_gateway.http.problems import Problem, unavailable
+from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.common.secret_store import SecretStore
+from enrollment.domain.webhooks.messages import DisabledReason
 from enrollment.domain.webhooks.records import Webhook, WebhookMembers
 from enrollment.runtime.ids import uuid7
 from enrollment.runtime.outbound.addresses import OutboundPolicy, parse_target
-from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
-from enrollment.storage.webhooks import endpoints
+from enrollment.storage.outbox.installation import installation_id
+from enrollment.storage.webhooks import deliveries, endpoints
+from schemas.events import event_source
 from schemas.webhooks.endpoints import WebhooksJson, dump_webhook, load_webhook
+from schemas.webhooks.messages import challenge_message
 
 #: How long a secret that was replaced signs as well.
 ROTATION = timedelta(hours=24)
-#: Reason of an endpoint that was disabled by hand.
-BY_OPERATOR = "operator"
+#: Most endpoints at one host: no caller may let the service flood it.
+MAX_WEBHOOKS_PER_HOST = 10
+_CHALLENGE_BYTES = 24
 _SECRET_BYTES = 32
 
 
@@ -36,8 +43,10 @@ class WebhookParts:
     database: Database
     now: Callable[[], datetime]
     policy: OutboundPolicy
-    #: Returns the keys, and makes one if there is none. Raises NoEncryptionKey.
-    encryption: Callable[[], SecretEncryption]
+    secrets: SecretStore
+    #: Whether a receiver must answer a challenge before it gets messages.
+    is_challenging: bool
+    max_webhooks: int
 
     async def read_members(self, req: Request) -> WebhookMembers:
         """Reads the body of an endpoint. Raises Problem 400, 408, 413, 415."""
@@ -47,10 +56,7 @@ class WebhookParts:
     async def new_secret(self) -> tuple[str, str]:
         """Returns a new secret, and its encrypted form. Raises Problem 503 without a key."""
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-        try:
-            return secret, await self.database.run(lambda: self.encryption().encrypt(secret))
-        except NoEncryptionKey as error:
-            raise unavailable(f"Secrets cannot be stored: {error}.") from error
+        return secret, await self.secrets.encrypt(secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +77,7 @@ class WebhooksResource:
         """Adds an endpoint; responds with its secret, which is never shown again."""
         members = await self.parts.read_members(req)
         secret, encrypted = await self.parts.new_secret()
-        now = self.parts.now()
-        added = await self.parts.database.write(
-            endpoints.add, members, webhook_id=uuid7(now), secret=encrypted, now=now
-        )
+        added = await self.parts.database.write(_add, self.parts, members, encrypted)
         write_json(resp, dump_webhook(added, secret=secret), HTTPStatus.CREATED)
 
 
@@ -95,7 +98,7 @@ class WebhookResource:
         """Replaces URL, description and filters; the secret stays."""
         webhook_id = parse_webhook_id(webhook)
         members = await self.parts.read_members(req)
-        replaced = await self.parts.database.write(endpoints.replace, webhook_id, members)
+        replaced = await self.parts.database.write(_replace, self.parts, webhook_id, members)
         write_json(resp, dump_webhook(existing(replaced)))
 
     async def on_delete(self, req: Request, resp: Response, webhook: str) -> None:
@@ -129,8 +132,8 @@ class EnableResource:
     parts: WebhookParts
 
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
-        """Lets messages be sent again, at once."""
-        enabled = await self.parts.database.write(endpoints.enable, parse_webhook_id(webhook))
+        """Lets messages be sent again: at once, or when the receiver has answered a challenge."""
+        enabled = await self.parts.database.write(_enable, self.parts, parse_webhook_id(webhook))
         write_json(resp, dump_webhook(existing(enabled)))
 
 
@@ -143,9 +146,76 @@ class DisableResource:
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
         """Lets no message be sent or queued."""
         disabled = await self.parts.database.write(
-            endpoints.disable, parse_webhook_id(webhook), BY_OPERATOR, now=self.parts.now()
+            endpoints.disable,
+            parse_webhook_id(webhook),
+            DisabledReason.OPERATOR,
+            now=self.parts.now(),
         )
         write_json(resp, dump_webhook(existing(disabled)))
+
+
+def _add(session: Session, parts: WebhookParts, members: WebhookMembers, secret: str) -> Webhook:
+    """Adds an endpoint, with a challenge if receivers must answer one. Raises Problem 409."""
+    now = parts.now()
+    _check_number(session, parts, members.url, but=None)
+    reason = DisabledReason.UNVERIFIED if parts.is_challenging else None
+    added = endpoints.add(
+        session, members, webhook_id=uuid7(now), secret=secret, now=now, disabled_reason=reason
+    )
+    return _challenge(session, parts, added) if parts.is_challenging else added
+
+
+def _replace(
+    session: Session, parts: WebhookParts, webhook_id: UUID, members: WebhookMembers
+) -> Webhook | None:
+    """Replaces an endpoint; another receiver must answer a challenge, too. Raises Problem 409."""
+    before = endpoints.find(session, webhook_id)
+    if before is None:
+        return None
+    is_same = before.url == members.url
+    if not is_same:
+        _check_number(session, parts, members.url, but=webhook_id)
+    replaced = existing(endpoints.replace(session, webhook_id, members))
+    is_disabled = before.disabled_reason in {DisabledReason.OPERATOR, DisabledReason.UNSUBSCRIBED}
+    if is_same or is_disabled or not parts.is_challenging:
+        return replaced
+    return _challenge(session, parts, replaced)
+
+
+def _enable(session: Session, parts: WebhookParts, webhook_id: UUID) -> Webhook | None:
+    found = endpoints.find(session, webhook_id)
+    if found is None or found.is_enabled or not parts.is_challenging:
+        return endpoints.enable(session, webhook_id)
+    return _challenge(session, parts, found)
+
+
+def _challenge(session: Session, parts: WebhookParts, webhook: Webhook) -> Webhook:
+    """Sends a new challenge, and nothing else until it is answered."""
+    now = parts.now()
+    message = challenge_message(
+        webhook.id,
+        uuid7(now),
+        secrets.token_urlsafe(_CHALLENGE_BYTES),
+        source=event_source(installation_id(session)),
+        now=now,
+    )
+    deliveries.queue_challenge(session, webhook.id, message, now=now)
+    return existing(endpoints.await_answer(session, webhook.id, now=now))
+
+
+def _check_number(session: Session, parts: WebhookParts, url: str, *, but: UUID | None) -> None:
+    """Checks that one more endpoint may be added, or move to a host. Raises Problem 409."""
+    others = [webhook for webhook in endpoints.find_all(session) if webhook.id != but]
+    if len(others) >= parts.max_webhooks:
+        setting = "ENROLL_MAX_WEBHOOKS"
+        raise _too_many(f"There are {len(others)} webhooks already ({setting}); remove one.")
+    host = urlsplit(url).hostname
+    if sum(urlsplit(each.url).hostname == host for each in others) >= MAX_WEBHOOKS_PER_HOST:
+        raise _too_many(f"{host} has {MAX_WEBHOOKS_PER_HOST} webhooks already; remove one.")
+
+
+def _too_many(detail: str) -> Problem:
+    return Problem(HTTPStatus.CONFLICT, "too_many_webhooks", detail)
 
 
 def parse_webhook_id(text: str) -> UUID:

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from api_gateway.database import Database, ListReader
+from api_gateway.resources.common.secret_store import SecretStore
 from api_gateway.resources.webhooks import deliveries, endpoints
 from enrollment.runtime.outbound.policy import outbound_policy
 from enrollment.runtime.outbound.secret_encryption import secret_encryption
@@ -19,7 +20,9 @@ def make_webhook_resources(
         database=database,
         now=now,
         policy=outbound_policy(settings),
-        encryption=partial(secret_encryption, settings, creates=True),
+        secrets=SecretStore(database, partial(secret_encryption, settings, creates=True)),
+        is_challenging=settings.webhook_challenge and not settings.private_destinations,
+        max_webhooks=settings.max_webhooks,
     )
     return {
         "webhooks": endpoints.WebhooksResource(shared),

@@ -80,13 +80,20 @@ def kind_between(before: EnrollmentState | None, after: EnrollmentState) -> Chan
     return ChangeKind.UPDATED if before != after else None
 
 
+def change_of(event: EventRecord) -> str | None:
+    """Returns the kind of an event; for one that was imported that of its change."""
+    if event.kind == ChangeKind.IMPORTED:
+        return kind_between(event.before, event.after)
+    return event.kind
+
+
 def check_event(event: EventRecord) -> Iterator[Violation]:
     """Checks that an event has the right kind and continues the event before it."""
     if event.after is UNREADABLE_STATE or event.before is UNREADABLE_STATE:
         yield event.violation(ViolationKind.FOLD_UNREADABLE, "has a state that cannot be read")
         return
     kind = kind_between(event.before, event.after)
-    if kind != event.kind:
+    if kind is None or kind != change_of(event):
         message = f"has the kind {event.kind}, but its change is {kind or 'none'}"
         yield event.violation(ViolationKind.FOLD_KIND, message)
     if event.previous_id is not None:

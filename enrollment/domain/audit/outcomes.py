@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from enrollment.domain.audit.event_chain import EventRecord
+from enrollment.domain.audit.event_chain import EventRecord, change_of
 from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
 from enrollment.domain.events import CHANGE_KIND_BY_CODE
 from enrollment.domain.model import Outcome
@@ -181,7 +181,7 @@ def check_pairs(
     `changes` are those outcomes, each with the id of its submission.
     """
     found = [
-        (one.submission, one.line, one.kind, one.username, one.course_id, *one.after[:2])
+        (one.submission, one.line, change_of(one), one.username, one.course_id, *one.after[:2])
         for one in events
     ]
     expected: list[tuple[Any, ...]] = [

@@ -1,1 +1,1 @@
-"""Webhooks: which messages an endpoint receives, and when a failed delivery is tried again."""
+"""Webhooks: the messages that an endpoint receives, and stored endpoints."""

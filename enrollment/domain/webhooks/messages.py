@@ -5,23 +5,26 @@ from typing import NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.domain.course_keys import parse_course_key
+from enrollment.domain.course_keys import matches_course
 
 #: Type of the message about a submission that is done.
 SUBMISSION_DONE = "submission.done"
-#: Every type of message.
+#: Type of the message that asks a receiver whether it wants messages. Filters do not know it.
+CHALLENGE = "webhook.challenge"
+#: Every type of message that filters know.
 MESSAGE_TYPES = (*(f"enrollment.{kind.value}" for kind in ChangeKind), SUBMISSION_DONE)
-#: Ends a filter for all courses of an organization: `org+*`.
-ANY_COURSE = "+*"
 
 
-class DeliveryState(StrEnum):
-    """The state of a delivery."""
+class DisabledReason(StrEnum):
+    """Why no messages are sent to an endpoint."""
 
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    #: The last attempt failed, or the endpoint does not exist any more.
-    FAILED = "failed"
+    OPERATOR = "operator"
+    #: It answered 410.
+    UNSUBSCRIBED = "gone"
+    #: Its receiver has not answered the challenge yet.
+    UNVERIFIED = "unverified"
+    #: It does not exist any more for callers; a purge deletes it with its deliveries.
+    REMOVED = "removed"
 
 
 class WebhookMessage(NamedTuple):
@@ -56,17 +59,4 @@ class WebhookFilter(NamedTuple):
             return False
         if self.callers and message.caller not in self.callers:
             return False
-        if not self.courses or message.course_id is None:
-            return True
-        return message.course_id in self.courses or self._has_org_of(message.course_id)
-
-    def _has_org_of(self, course_id: str) -> bool:
-        key = parse_course_key(course_id)
-        return key is not None and f"{key.org}{ANY_COURSE}" in self.courses
-
-
-def is_course_filter(text: str) -> bool:
-    """Returns whether a text is a course key, or stands for all courses of an organization."""
-    if text.endswith(ANY_COURSE):
-        return parse_course_key(f"course-v1:{text.removesuffix(ANY_COURSE)}+x+y") is not None
-    return parse_course_key(text) is not None
+        return message.course_id is None or matches_course(self.courses, message.course_id)

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookFilter
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.webhooks.messages import WebhookFilter
 
 
 class Webhook(NamedTuple):

@@ -19,7 +19,7 @@ _READ = "SELECT"
 _APPEND = "SELECT, INSERT"
 _CHANGE = "SELECT, INSERT, UPDATE"
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
-#: Columns that a batch changes, and those that an event of Open edX's catalog changes.
+#: Columns that a batch changes, and those that an LMS changes: by an event, or a pull.
 _COURSE_COLUMNS = (
     "seats_taken, name, enrollment_start, enrollment_end, course_start, course_end, invite_only,"
     " self_paced, revision"
@@ -36,8 +36,8 @@ class Privileges(NamedTuple):
 #: Every table must be listed. `FOR UPDATE` needs the privilege to update a column.
 PRIVILEGES: Mapping[str, Privileges] = {
     "alembic_version": Privileges(_READ, _READ),
-    "course": Privileges(_ALL, f"SELECT, UPDATE ({_COURSE_COLUMNS})"),
-    "mode": Privileges(_ALL, _READ),
+    "course": Privileges(_ALL, f"SELECT, INSERT, UPDATE ({_COURSE_COLUMNS})"),
+    "mode": Privileges(_ALL, _ALL),
     "edition": Privileges(_CHANGE, _CHANGE),
     "learner": Privileges(_ALL, _CHANGE),
     "course_role": Privileges(_ALL, _READ),
@@ -58,9 +58,14 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "process_heartbeat": Privileges(_READ, _ALL),
     "api_key": Privileges(_CHANGE, "SELECT, UPDATE (last_used_at)"),
     "oauth_client": Privileges(_CHANGE, ""),
-    "webhook": Privileges(_ALL, "SELECT, UPDATE"),
+    "webhook": Privileges(_CHANGE, "SELECT, UPDATE, DELETE"),
     "webhook_delivery": Privileges(_CHANGE, _ALL),
     "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
+    "destination": Privileges(_ALL, "SELECT, UPDATE"),
+    "destination_delivery": Privileges(_CHANGE, _ALL),
+    "destination_report": Privileges(_ALL, _ALL),
+    "destination_difference": Privileges(_READ, "SELECT, INSERT, DELETE"),
+    "console_session": Privileges("SELECT, INSERT, DELETE", ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 

@@ -15,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.error_mapping import invalidate_stale
 from enrollment.storage.engine.pg_binary_arrays import adapt
+from enrollment.storage.engine.pooler import is_pooled, server_session
 from enrollment.storage.engine.sqlite_files import create_private_file, refuse_replaced_file
 
 #: Limits of PostgreSQL's server, in milliseconds.
@@ -168,12 +169,21 @@ def _connect_with_timeout(
         connection.server_timeout = server_timeout
         is_recent = connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT
         if is_recent and transaction_timeout_ms is not None:
-            connection.execute(f"SET transaction_timeout = {int(transaction_timeout_ms)}")
-            connection.commit()
+            _limit_transactions(connection, transaction_timeout_ms)
         adapt(connection)
         return connection
 
     return connect
+
+
+def _limit_transactions(connection: psycopg.Connection[Any], milliseconds: int) -> None:
+    """Sets PostgreSQL's limit for the session, unless a connection pooler shares the session.
+
+    There it would end long transactions of others, such as a migration or an audit.
+    """
+    if not is_pooled(connection, server_session(connection)):
+        connection.execute(f"SET transaction_timeout = {int(milliseconds)}")
+    connection.commit()
 
 
 def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:

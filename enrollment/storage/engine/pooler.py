@@ -25,6 +25,12 @@ def is_pooled(driver: Any, server_session: int) -> bool:
     return bool(driver.info.backend_pid != server_session)
 
 
+def server_session(driver: Any) -> int:
+    """Returns the number of the session that answers; begins a transaction."""
+    (session,) = driver.execute(_SESSION, prepare=False).fetchone()
+    return int(session)
+
+
 def mixes_statements(driver: Any) -> bool:
     """Returns whether clients of the pooler can execute each other's prepared statements.
 
@@ -53,6 +59,6 @@ def _shares_sessions(driver: Any) -> bool:
 
 
 def _session_of(driver: Any) -> int:
-    (session,) = driver.execute(_SESSION, prepare=False).fetchone()
+    session = server_session(driver)
     driver.commit()
-    return int(session)
+    return session

@@ -1,7 +1,7 @@
 """Positions of the relay in the change feed, one for each channel, and the lease of a channel.
 
-Invariant: a position only rises, and only while its relay holds the lease. A relay that stood still
-beyond the end of its lease cannot store a position any more.
+Invariant: a relay only raises a position, and only while it holds the lease. One that stood still
+beyond the end of its lease, or whose channel was moved by hand, cannot store a position any more.
 """
 
 from datetime import datetime, timedelta
@@ -48,10 +48,34 @@ def load_lag(session: Session, channel: ChannelName) -> Lag:
     return Lag(position, max(behind, 0), oldest[0].at if oldest else None)
 
 
-def claim(session: Session, channel: ChannelName, holder: str, *, lease: timedelta) -> int | None:
-    """Takes or renews the lease of a channel; returns its position, None if another holds it."""
+def lock(session: Session, channel: ChannelName) -> int:
+    """Locks the row of a channel, which is made if there is none; returns its position."""
+    _insert_missing(session, channel)
+    query = select(_ROW.position).where(_ROW.channel == channel)
+    return session.scalars(query.with_for_update()).one()
+
+
+def move(session: Session, channel: ChannelName, position: int) -> None:
+    """Lets a channel go on after a position of the feed, earlier or later than its own.
+
+    A relay that publishes at this moment cannot store what it has published, and takes the new
+    position with its next lease.
+    """
+    session.execute(
+        update(_ROW)
+        .where(_ROW.channel == channel)
+        .values(position=position, moved_at=database_now(session), holder=None, held_until=None)
+    )
+
+
+def _insert_missing(session: Session, channel: ChannelName) -> None:
     insert = insert_on(postgresql=is_postgresql(session))(_ROW)
     session.execute(insert.values(channel=channel, position=0).on_conflict_do_nothing())
+
+
+def claim(session: Session, channel: ChannelName, holder: str, *, lease: timedelta) -> int | None:
+    """Takes or renews the lease of a channel; returns its position, None if another holds it."""
+    _insert_missing(session, channel)
     now = database_now(session)
     is_free = or_(_ROW.holder == holder, _ROW.held_until.is_(None), _ROW.held_until < now)
     return session.scalar(

@@ -75,6 +75,23 @@ def load_lane_backlogs(session: Session) -> dict[Lane, LaneBacklog]:
     return found
 
 
+_FILE_WAITS = select(
+    select(_BATCH.id)
+    .where(
+        _BATCH.lane == Lane.BULK.value,
+        _BATCH.answered_at.is_(None),
+        _BATCH.announced_at.is_not(None),
+        _BATCH.parked_at.is_(None),
+    )
+    .exists()
+)
+
+
+def has_waiting_files(session: Session) -> bool:
+    """Returns whether a batch of a file waits or is being processed."""
+    return bool(session.scalar(_FILE_WAITS))
+
+
 def load_backlog(session: Session) -> Backlog:
     """Returns the backlog of dispatched batches.
 

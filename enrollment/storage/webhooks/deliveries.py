@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.webhooks.messages import DisabledReason, WebhookMessage
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.storage.bulk.array_params import insert_on
 from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.sending.delivery_log import newest_first
 from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
 
 #: Pending deliveries that are counted at most.
@@ -21,6 +23,15 @@ _PENDING = DeliveryState.PENDING.value
 
 
 _COLUMNS = tuple(getattr(WebhookDeliveryRow, name) for name in Delivery._fields)
+#: Takes the members of results; that of the id has a name that no column has.
+_RECORD = (
+    update(WebhookDeliveryRow)
+    .where(WebhookDeliveryRow.id == bindparam("delivery_id"), WebhookDeliveryRow.state == _PENDING)
+    .values(
+        {name: bindparam(name) for name in AttemptResult._fields[1:]}
+        | {"attempts": WebhookDeliveryRow.attempts + 1}
+    )
+)
 
 
 def _delivery(row: Any) -> Delivery:
@@ -74,10 +85,46 @@ def queue(
     return len(rows)
 
 
-def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -> list[Delivery]:
-    """Returns deliveries of an endpoint that are due, oldest first.
+def queue_challenge(
+    session: Session, webhook_id: UUID, challenge: WebhookMessage, *, now: datetime
+) -> None:
+    """Queues a challenge for an endpoint; those before it end, as their answer means nothing."""
+    row = WebhookDeliveryRow
+    session.execute(
+        update(row)
+        .where(row.webhook_id == webhook_id, _is_challenge(webhook_id), row.state == _PENDING)
+        .values(state=DeliveryState.FAILED.value, next_attempt_at=None)
+    )
+    session.add(
+        row(
+            webhook_id=webhook_id,
+            message_id=challenge.id,
+            type=challenge.type,
+            position=None,
+            body=challenge.body,
+            order_key=order_key(challenge.subject),
+            state=_PENDING,
+            created=now,
+            next_attempt_at=now,
+        )
+    )
+    session.flush()
 
-    Leaves out those whose subject has an earlier one that waits for its next attempt.
+
+def _is_challenge(webhook_id: UUID) -> ColumnElement[bool]:
+    """Returns whether a delivery is a challenge: the endpoint is its subject."""
+    return WebhookDeliveryRow.order_key == order_key(str(webhook_id))
+
+
+def find_due_challenge(session: Session, webhook_id: UUID, *, now: datetime) -> list[Delivery]:
+    """Returns the challenge of an endpoint if it is due."""
+    return _due(session, webhook_id, _is_challenge(webhook_id), now=now, limit=1)
+
+
+def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -> list[Delivery]:
+    """Returns deliveries of an endpoint that are due, in the order in which they became so.
+
+    Of each subject only the oldest one that is pending: so they may be sent at the same time.
     """
     row, earlier = WebhookDeliveryRow, aliased(WebhookDeliveryRow)
     is_blocked = (
@@ -87,35 +134,35 @@ def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -
             earlier.order_key == row.order_key,
             earlier.state == _PENDING,
             earlier.id < row.id,
-            earlier.next_attempt_at > now,
         )
         .exists()
     )
+    return _due(session, webhook_id, ~is_blocked, now=now, limit=limit)
+
+
+def _due(
+    session: Session, webhook_id: UUID, which: ColumnElement[bool], *, now: datetime, limit: int
+) -> list[Delivery]:
+    row = WebhookDeliveryRow
     query = (
         select(*_COLUMNS)
         .where(
             row.webhook_id == webhook_id,
             row.state == _PENDING,
             row.next_attempt_at <= now,
-            ~is_blocked,
+            which,
         )
         .order_by(row.next_attempt_at, row.id)
         .limit(limit)
     )
-    found = [_delivery(each) for each in session.execute(query)]
-    return sorted(found, key=lambda delivery: delivery.id)
+    return [_delivery(each) for each in session.execute(query)]
 
 
 def record(session: Session, results: Iterable[AttemptResult]) -> None:
-    """Stores the results of attempts of deliveries that are still pending."""
-    for result in results:
-        values = result._asdict()
-        delivery_id = values.pop("delivery_id")
-        session.execute(
-            update(WebhookDeliveryRow)
-            .where(WebhookDeliveryRow.id == delivery_id, WebhookDeliveryRow.state == _PENDING)
-            .values(**values, attempts=WebhookDeliveryRow.attempts + 1)
-        )
+    """Stores the results of attempts of deliveries that are still pending, in one round trip."""
+    rows = [result._asdict() for result in results]
+    if rows:
+        session.connection().execute(_RECORD, rows)
 
 
 class PendingDeliveries(NamedTuple):
@@ -151,19 +198,11 @@ def page(
     before: int | None,
     limit: int,
 ) -> list[Delivery]:
-    """Returns deliveries of an endpoint, newest first, those before an id.
-
-    One query for each state: an index has them in this order, however few are in one state.
-    """
+    """Returns deliveries of an endpoint, newest first, those before an id."""
     row = WebhookDeliveryRow
-    found: list[Delivery] = []
-    for each in DeliveryState if state is None else (state,):
-        query = select(*_COLUMNS).where(row.webhook_id == webhook_id, row.state == each.value)
-        if before is not None:
-            query = query.where(row.id < before)
-        rows = session.execute(query.order_by(row.id.desc()).limit(limit))
-        found += map(_delivery, rows)
-    return sorted(found, key=lambda delivery: delivery.id, reverse=True)[:limit]
+    owner = row.webhook_id == webhook_id
+    found = newest_first(session, row, _COLUMNS, owner, state=state, before=before, limit=limit)
+    return list(map(_delivery, found))
 
 
 def send_again(
@@ -178,8 +217,11 @@ def send_again(
 
 
 def purge(session: Session, *, before: datetime, limit: int) -> bool:
-    """Deletes up to `limit` ended deliveries queued before a time; returns if more may be left."""
-    row, ids = WebhookDeliveryRow, list[int]()
+    """Deletes up to `limit` ended deliveries queued before a time; returns if more may be left.
+
+    And those of endpoints that were removed, and at last these.
+    """
+    row, ids = WebhookDeliveryRow, _of_removed(session, limit)
     for webhook_id in session.scalars(select(WebhookRow.id)).all():
         for state in (DeliveryState.DELIVERED, DeliveryState.FAILED):
             # The oldest by id are the oldest by time: an index ends the search.
@@ -189,3 +231,16 @@ def purge(session: Session, *, before: datetime, limit: int) -> bool:
             ids += [each[0] for each in found if each[1] < before]
     session.execute(delete(row).where(row.id.in_(ids)))
     return len(ids) == limit
+
+
+def _of_removed(session: Session, limit: int) -> list[int]:
+    """Returns up to `limit` deliveries of removed endpoints; deletes an endpoint without any."""
+    row, ids = WebhookDeliveryRow, list[int]()
+    is_removed = WebhookRow.disabled_reason == DisabledReason.REMOVED
+    for webhook_id in session.scalars(select(WebhookRow.id).where(is_removed)).all():
+        of_webhook = select(row.id).where(row.webhook_id == webhook_id)
+        found = session.scalars(of_webhook.limit(limit - len(ids))).all()
+        ids += found
+        if not found and len(ids) < limit:
+            session.execute(delete(WebhookRow).where(WebhookRow.id == webhook_id))
+    return ids

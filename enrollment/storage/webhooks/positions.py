@@ -1,4 +1,4 @@
-"""How far the sources of messages were read, and the submissions that are done."""
+"""How far the feed was read for webhooks and destinations, and the submissions that are done."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from enrollment.domain.webhooks.records import DoneSubmission
 from enrollment.storage.tables import BatchRow, SubmissionRow, WebhookPositionRow
 
-FEED, SUBMISSIONS = "feed", "submissions"
+FEED, SUBMISSIONS, DESTINATIONS = "feed", "submissions", "destinations"
+_IN_BATCH = BatchRow.id == SubmissionRow.batch_id
 
 
 class ReadPosition(NamedTuple):
@@ -44,36 +45,34 @@ def find_position(session: Session, name: str) -> int:
     return session.scalars(query).one()
 
 
+class DoneSubmissions(NamedTuple):
+    """The submissions that ended after a time, without exception those until another one."""
+
+    found: list[DoneSubmission]
+    until: datetime
+
+
 def done_submissions(
     session: Session, *, after: datetime, until: datetime, limit: int
-) -> list[DoneSubmission]:
-    """Returns files and singles that ended in a span of time, oldest first, `limit` of each."""
-    columns = SubmissionRow.id, SubmissionRow.caller, SubmissionRow.total
-    files = (
-        select(*columns, SubmissionRow.tally, SubmissionRow.finished_at)
-        .where(
-            SubmissionRow.finished_at > after,
-            SubmissionRow.finished_at <= until,
-            SubmissionRow.published_at.is_not(None),
-        )
-        .order_by(SubmissionRow.finished_at)
-        .limit(limit)
+) -> DoneSubmissions:
+    """Returns files and singles that ended in a span of time, oldest first.
+
+    About `limit` of each kind: many end at one time, and of these all are returned.
+    """
+    file_end, single_end = SubmissionRow.finished_at, BatchRow.answered_at
+    is_single = BatchRow.submission_id.is_(None)
+    for end, query in (
+        (file_end, select(file_end).where(SubmissionRow.published_at.is_not(None))),
+        (single_end, select(single_end).join(SubmissionRow, _IN_BATCH).where(is_single)),
+    ):
+        in_order = query.where(end > after, end <= until).order_by(end)
+        last = session.scalar(in_order.offset(limit - 1).limit(1))
+        until = until if last is None else min(until, last)
+    columns = SubmissionRow.id, SubmissionRow.caller, SubmissionRow.total, SubmissionRow.tally
+    files = select(*columns, file_end).where(
+        file_end > after, file_end <= until, SubmissionRow.published_at.is_not(None)
     )
-    batches = (
-        select(BatchRow.id, BatchRow.answered_at)
-        .where(
-            BatchRow.submission_id.is_(None),
-            BatchRow.answered_at > after,
-            BatchRow.answered_at <= until,
-        )
-        .order_by(BatchRow.answered_at)
-        .subquery()
-    )
-    singles = (
-        select(*columns, SubmissionRow.tally, batches.c.answered_at)
-        .join(batches, batches.c.id == SubmissionRow.batch_id)
-        .order_by(batches.c.answered_at, SubmissionRow.batch_id)
-        .limit(limit)
-    )
+    singles = select(*columns, single_end).join(BatchRow, _IN_BATCH)
+    singles = singles.where(is_single, single_end > after, single_end <= until)
     found = [DoneSubmission(*row) for query in (files, singles) for row in session.execute(query)]
-    return sorted(found, key=lambda done: done.finished_at)
+    return DoneSubmissions(sorted(found, key=lambda done: done.finished_at), until)

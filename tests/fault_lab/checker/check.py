@@ -1,7 +1,7 @@
 """Checks the history of clients, and the database behind it, against the invariants.
 
-Not checked: I9 (webhooks do not exist yet) and I11 (authorization: every client of a load may read
-everything).
+Not checked: I9 (`checker.deliveries` does, in runs of their own) and I11 (authorization: every
+client of a load may read everything).
 """
 
 import math

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from enrollment.domain.codes import NO_EFFECT_CODES, Code, Reason
 from enrollment.domain.model import WritePrecedence
-from schemas.events import dump_event
+from schemas.events import public_event_id
 from tests.fault_lab.checker.guarantees import Found
 from tests.fault_lab.checker.history_index import Attempt, HistoryIndex, Read
 from tests.fault_lab.checker.ledger import Item, Ledger, Pair
@@ -158,7 +158,7 @@ def feed_complete(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
             expected = event.position
     if expected != ledger.head:
         yield Found("I8", f"the feed ends at {expected}, and its head is {ledger.head}")
-    ids = {event.position: dump_event(event)["id"] for event in ledger.events}
+    ids = {event.position: str(public_event_id(event)) for event in ledger.events}
     if len(set(ids.values())) != len(ids):
         yield Found("I8", "two events have one id")
     for read in index.feed:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from enrollment.storage.tables import BatchRow
 from intake_store.group_store import SingleRequest
-from schemas.events import dump_event
+from schemas.events import public_event_id
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
 from tests.fault_lab.checker.check import CheckResult, Verdict, check
 from tests.fault_lab.history import Op, Phase, Record
@@ -94,7 +94,7 @@ class ScriptedHistory:
         after = page[-1].position if page else since
         facts = {
             "positions": spans(event.position for event in page),
-            "digest": digest(dump_event(event)["id"] for event in page),
+            "digest": digest(str(public_event_id(event)) for event in page),
         }
         self.note(Op.FEED, Phase.OK, status=200, began=began, since=since, next=after, **facts)
         return after

@@ -92,8 +92,6 @@ FAULTS: Sequence[type[Fault]] = (
 
 #: Faults of the matrix that are not injected, each with the reason.
 UNAVAILABLE: Mapping[str, str] = {
-    "F29": "there is no outbox relay: positions are taken in the transaction itself",
-    "F30": "there are no webhooks yet",
     "F36": "restoring a backup begins another history; documented, not checked",
     "F37": "hours of random faults: --seconds and --seeds",
 }

@@ -156,8 +156,8 @@ class GatewaysCutOffAtCommit(_CutOffFromPostgres):
 
 
 class ReadersCutOff(Fault):
-    code = "F31"
-    title = "feed readers cut off, slow, resumed from where they were (SSE is not there yet)"
+    code = "F39"
+    title = "feed readers cut off, slow, resumed from where they were"
     where = (SQLITE,)
     pause = (0.05, 0.2)
     #: The proxy of the feed reader: slow, or with resets.

@@ -6,13 +6,23 @@
 from itertools import count, islice
 from typing import NamedTuple
 
-from tests.fault_lab.mutants import decisions, omissions, visibility
-from tests.fault_lab.mutants.registry import MUTANTS
-from tests.fault_lab.simulator.environment import Environment
+from tests.fault_lab.deliveries.simulation import delivery_player
+from tests.fault_lab.mutants import decisions, deliveries, omissions, visibility
+from tests.fault_lab.mutants.registry import DELIVERY_MUTANTS, MUTANTS
 from tests.fault_lab.simulator.history import LOGGED
-from tests.fault_lab.simulator.schedule import Report, play, rates_of
+from tests.fault_lab.simulator.schedule import Report, player, rates_of
 
-__all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visibility"]
+__all__ = [
+    "DELIVERY_MUTANTS",
+    "MUTANTS",
+    "SEEDS",
+    "Found",
+    "decisions",
+    "deliveries",
+    "find",
+    "omissions",
+    "visibility",
+]
 
 #: Schedules after which a mutant counts as not found.
 SEEDS = 1_000
@@ -36,13 +46,14 @@ class Found(NamedTuple):
 def find(name: str, *, seeds: int = SEEDS) -> Found:
     """Runs schedules against a mutant until one finds it.
 
-    An error that the service itself logs does not count: the database must show it.
+    An error that the service itself logs does not count: the database or a consumer must show it.
     """
-    needs = MUTANTS[name].needs
-    fitting = (seed for seed in count() if needs(rates_of(seed)))
-    with MUTANTS[name](), Environment() as environment:
+    mutant = MUTANTS.get(name) or DELIVERY_MUTANTS[name]
+    fitting = (seed for seed in count() if mutant.needs(rates_of(seed)))
+    players = delivery_player if name in DELIVERY_MUTANTS else player
+    with mutant(), players() as play:
         for number, seed in enumerate(islice(fitting, seeds), 1):
-            report = play(environment, seed)
+            report = play(seed)
             if any(broken in fault for fault in report.faults for broken in BROKEN):
                 raise MutantBroken(report.faults)
             if any(not fault.startswith(LOGGED) for fault in report.faults):

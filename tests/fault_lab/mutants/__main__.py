@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.fault_lab.mutants import MUTANTS, SEEDS, find
+from tests.fault_lab.mutants import DELIVERY_MUTANTS, MUTANTS, SEEDS, find
 
 FOUND, MISSED = "found after", "NOT FOUND in"
 
@@ -13,16 +13,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; returns 1 if a mutant was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fault_lab.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", choices=sorted(MUTANTS), metavar="MUTANT")
+    names = [*MUTANTS, *DELIVERY_MUTANTS]
+    parser.add_argument("--only", choices=sorted(names), metavar="MUTANT")
     given = parser.parse_args(arguments)
     missed = 0
-    for name in [given.only] if given.only else MUTANTS:
+    for name in [given.only] if given.only else names:
         found = find(name, seeds=given.seeds)
         missed += found.report is None
         verdict = MISSED if found.report is None else FOUND
         fault = "" if found.report is None else found.report.faults[-1]
         print(f"{name:42} {verdict} {found.after:3} schedules  {fault[:110]}", flush=True)
-    print(f"{len(MUTANTS) if not given.only else 1} mutants, {missed} not found")
+    print(f"{len(names) if not given.only else 1} mutants, {missed} not found")
     return 1 if missed else 0
 
 

@@ -22,6 +22,8 @@ class Mutant(NamedTuple):
 
 
 MUTANTS: dict[str, Mutant] = {}
+#: Those that only schedules with relay, consumer and replies can find.
+DELIVERY_MUTANTS: dict[str, Mutant] = {}
 
 
 def with_any_rates(_: FaultRates) -> bool:
@@ -53,3 +55,9 @@ def mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Patch], 
         return patch
 
     return named
+
+
+def delivery_mutant(patch: Patch) -> Patch:
+    """Registers a mutant of deliveries."""
+    DELIVERY_MUTANTS[patch.__name__] = Mutant(contextmanager(patch), with_any_rates)
+    return patch

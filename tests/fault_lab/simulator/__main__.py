@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from tests.fault_lab.simulator.environment import Environment
-from tests.fault_lab.simulator.schedule import Report, play
+from tests.fault_lab.deliveries.simulation import delivery_player
+from tests.fault_lab.simulator.schedule import Player, Report, player
 
 #: Violations and trace lines that are printed of a schedule without `--verbose`.
 SHOWN = 5
@@ -22,22 +22,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this schedule only")
     parser.add_argument("--verbose", action="store_true", help="show the whole schedule")
+    parser.add_argument(
+        "--deliveries", action="store_true", help="schedules of relay, consumer and replies"
+    )
     given = parser.parse_args(arguments)
     seeds = range(given.first, given.first + given.seeds)
-    return run(seeds if given.seed is None else [given.seed], verbose=given.verbose)
+    with (delivery_player if given.deliveries else player)() as play:
+        return run(play, seeds if given.seed is None else [given.seed], verbose=given.verbose)
 
 
-def run(seeds: Iterable[int], *, verbose: bool) -> int:
+def run(play: Player, seeds: Iterable[int], *, verbose: bool) -> int:
     """Runs the schedules of the seeds and prints a summary."""
     began = time.perf_counter()
     played = broken = accepted = 0
-    with Environment() as environment:
-        for seed in seeds:
-            report = play(environment, seed)
-            played, accepted = played + 1, accepted + report.accepted
-            broken += bool(report.faults)
-            if report.faults or verbose:
-                show(report, verbose=verbose)
+    for seed in seeds:
+        report = play(seed)
+        played, accepted = played + 1, accepted + report.accepted
+        broken += bool(report.faults)
+        if report.faults or verbose:
+            show(report, verbose=verbose)
     seconds = time.perf_counter() - began
     pace = played / seconds * 60
     print(

@@ -26,6 +26,19 @@ _IN_TRANSACTION = frozenset(
 #: Points where an error counts as a failed attempt; only `failures_left` may be injected.
 _COUNTED = frozenset({Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT})
 _REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNOUNCED})
+#: The fail points of the processes that a simulation has: gateways, workers, the sweep.
+SIMULATED_POINTS = (
+    Point.INTAKE_BEFORE_COMMIT,
+    Point.INTAKE_COMMITTED,
+    Point.RING_BEFORE,
+    Point.RING_SENT,
+    Point.TASK_POPPED,
+    Point.WORK_JUDGING,
+    Point.WORK_BEFORE_COMMIT,
+    Point.WORK_COMMITTED,
+    Point.SWEEP_READ,
+    Point.SWEEP_ANNOUNCED,
+)
 
 #: Steps of every transaction at which a process may crash, beside the fail points.
 BEGINNING, COMMITTING, COMMITTED = "beginning", "committing", "committed"
@@ -83,6 +96,8 @@ class CrashPlan:
         self.overlaps = 0
         #: Number of crashes, errors and outages: each may leave an attempt counted.
         self.failures = 0
+        #: The fail points that were reached.
+        self.points: set[Point] = set()
         self._running: list[tuple[Process, int]] = []
 
     def happens(self, chance: float) -> bool:
@@ -155,6 +170,7 @@ class CrashPlan:
         """Injects faults at a fail point; returns True if its action is to be duplicated."""
         if not self._running:
             return False
+        self.points.add(point)
         if point is Point.WORK_JUDGING:
             self._process_poison(about)
             return False

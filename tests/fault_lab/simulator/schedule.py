@@ -2,8 +2,11 @@
 
 import random
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -36,6 +39,10 @@ class Report(NamedTuple):
     faults: list[str]
     #: Requests that were answered 202.
     accepted: int
+
+
+#: Runs the schedule of a seed.
+Player = Callable[[int], Report]
 
 
 class Schedule(Simulation):
@@ -254,3 +261,10 @@ def play(environment: Environment, seed: int) -> Report:
     except Exception as error:  # noqa: BLE001 (an unexpected error is a violation, with its seed)
         lines = traceback.format_exc().splitlines()
         return Report(seed, [*schedule.trace, *lines], [f"it broke: {error!r}"], 0)
+
+
+@contextmanager
+def player() -> Iterator[Player]:
+    """Yields a function that runs the schedule of a seed."""
+    with Environment() as environment:
+        yield partial(play, environment)

@@ -64,6 +64,11 @@ LISTS = {
         "webhooks/01900000-0000-7000-8000-000000000000/deliveries?limit={limit}&state=delivered",
         "webhooks/01900000-0000-7000-8000-000000000000/deliveries?limit={limit}&state=failed",
     ],
+    "destination_deliveries": [
+        "destinations/lms/deliveries?limit={limit}",
+        "destinations/lms/deliveries?limit={limit}&state=delivered",
+        "destinations/lms/deliveries?limit={limit}&state=failed",
+    ],
     "enrollment": ["enrollment?user=copy7"],
     "enrollment_allowed": ["enrollment_allowed?email=copy7@example.org"],
     "v2_enrollment_allowed": [
@@ -107,8 +112,14 @@ OTHERS = {
     "course",
     "learner",
     "invitation",
+    "destination_reconcile",
+    "destination_pull",
+    "destination_import",
+    "destination_report",  # a range of the primary key
     "webhooks",  # a few, all of which are listed
     "webhook",
+    "destinations",  # a few, all of which are listed
+    "destination",
     "livez",
     "readyz",
     "metrics",

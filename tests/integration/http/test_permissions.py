@@ -86,7 +86,9 @@ PRIVATE = sorted({(key.route, key.method) for key in TABLE if TABLE[key].passes 
 @pytest.mark.parametrize(("route", "method"), PRIVATE)
 def test_without_credentials_a_401_names_the_ways_to_authenticate(small, route, method):
     names = {"course_id": "a/b/c", "username": "ann", "rest": "x", "names": "ann,a/b/c"}
-    path = path_of(route, **names, id="1", source="s", webhook="1", delivery="1")
+    path = path_of(
+        route, **names, id="1", source="s", webhook="1", delivery="1", destination="d", report="1"
+    )
     for who in ({}, {"X-Edx-Api-Key": ""}, {"Authorization": "Basic YTpi"}):
         answer = small.call(method, path, who)
         assert answer.status_code == 401

@@ -27,6 +27,8 @@ def path_of(route):
         username="ada",
         rest="course-v1:A+B+C/ada@example.org",
         source="canvas",
+        destination="lms",
+        report="019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10",
         webhook="019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10",
         delivery="1",
         names="ada,course-v1:A+B+C",

@@ -21,6 +21,8 @@ SAMPLES = {
     "username": "nobody",
     "rest": "a/b/c/ann@example.org",
     "source": "canvas",
+    "destination": "none",
+    "report": "01900000-0000-7000-8000-000000000000",
     "webhook": "01900000-0000-7000-8000-000000000000",
     "delivery": "1",
 }
@@ -79,7 +81,6 @@ def test_every_route_takes_its_path_with_a_slash_and_never_redirects(small, rout
 
 
 NOWHERE = [
-    "/",
     "/nothing",
     "/api",
     "/api/enrollment/v1",

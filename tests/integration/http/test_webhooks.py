@@ -1,6 +1,6 @@
 """Webhooks over HTTP: endpoints, their secrets, the log of deliveries, sending again."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -12,9 +12,16 @@ URL = "https://lms.example.org/hook"
 
 
 def add(gateway, **members):
-    answer = gateway.call("POST", "webhooks", gateway.admin, json={"url": URL, **members})
+    url = f"https://{fresh('lms')}.example.org/hook"
+    answer = gateway.call("POST", "webhooks", gateway.admin, json={"url": url, **members})
     assert answer.status_code == 201, answer.text
     return answer.json
+
+
+def verify(gateway, hook):
+    """Lets the receiver have answered the challenge."""
+    with gateway.sessions.begin() as session:
+        assert endpoints.verify(session, UUID(hook["id"]), hook["url"])
 
 
 def call(gateway, method, hook, path="", **more):
@@ -49,8 +56,12 @@ def test_a_rotation_gives_a_new_secret(gateway):
 
 def test_an_endpoint_is_disabled_enabled_and_deleted(gateway):
     made = add(gateway)
+    verify(gateway, made)
     disabled = call(gateway, "POST", made, "/disable").json
     assert (disabled["enabled"], disabled["disabled_reason"]) == (False, "operator")
+    asked = call(gateway, "POST", made, "/enable").json
+    assert (asked["enabled"], asked["disabled_reason"]) == (False, "unverified")
+    verify(gateway, made)
     enabled = call(gateway, "POST", made, "/enable").json
     assert (enabled["enabled"], enabled["disabled_reason"]) == (True, None)
     assert call(gateway, "DELETE", made).status_code == 204
@@ -100,6 +111,7 @@ def test_only_admins_see_webhooks(small):
 
 def test_deliveries_are_listed_and_sent_again(gateway):
     made = add(gateway, types=["enrollment.created"])
+    verify(gateway, made)
     names = [fresh("hooked") for _ in range(3)]
     course = gateway.course()
     for name in names:
@@ -109,6 +121,7 @@ def test_deliveries_are_listed_and_sent_again(gateway):
     first = call(gateway, "GET", made, "/deliveries?limit=2&state=pending").json
     rest = call(gateway, "GET", made, f"/deliveries?limit=2&cursor={first['next']}").json
     found = first["deliveries"] + rest["deliveries"]
+    assert found.pop()["type"] == "webhook.challenge"
     positions = [each["position"] for each in found]
     assert len(found) == 3
     assert positions == sorted(positions, reverse=True)
@@ -118,6 +131,72 @@ def test_deliveries_are_listed_and_sent_again(gateway):
     assert (again.status_code, again.json["message_id"]) == (202, found[0]["message_id"])
     span = {"first": positions[-1], "last": positions[0]}
     assert call(gateway, "POST", made, "/redeliver", json=span).json == {"queued": 3}
-    assert len(call(gateway, "GET", made, "/deliveries").json["deliveries"]) == 3
+    assert len(call(gateway, "GET", made, "/deliveries").json["deliveries"]) == 4
     for invalid in ({"first": 2, "last": 1}, {"first": 1, "last": 10_001}, {"first": 0, "last": 1}):
         assert call(gateway, "POST", made, "/redeliver", json=invalid).status_code == 400
+
+
+def test_another_url_must_answer_a_challenge_and_the_same_need_not(gateway):
+    made = add(gateway)
+    assert (made["enabled"], made["disabled_reason"]) == (False, "unverified")
+    verify(gateway, made)
+    same = call(gateway, "PUT", made, json={"url": made["url"]}).json
+    assert same["enabled"]
+    other = call(gateway, "PUT", made, json={"url": f"{made['url']}/2"}).json
+    assert (other["enabled"], other["disabled_reason"]) == (False, "unverified")
+    log = call(gateway, "GET", made, "/deliveries").json["deliveries"]
+    assert [(each["type"], each["state"]) for each in log] == [
+        ("webhook.challenge", "pending"),
+        ("webhook.challenge", "failed"),  # its answer means nothing any more
+    ]
+    call(gateway, "POST", made, "/disable")
+    assert call(gateway, "PUT", made, json={"url": made["url"]}).json["disabled_reason"] == (
+        "operator"
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"webhook_challenge": "false"}, {"private_destinations": "true"}]
+)
+def test_no_challenge_where_the_settings_say_so(start, settings):
+    gateway = start(**settings)
+    made = add(gateway)
+    assert made["enabled"]
+    assert call(gateway, "GET", made, "/deliveries").json["deliveries"] == []
+
+
+def test_the_number_of_endpoints_is_limited(start):
+    gateway = start(max_webhooks="12")
+    first, *_ = [add(gateway, url=URL) for _ in range(10)]
+
+    def refusal(method, path, url):
+        answer = gateway.call(method, path, gateway.admin, json={"url": url})
+        assert (answer.status_code, answer.json["code"]) == (409, "too_many_webhooks")
+        return answer.json["message"]
+
+    assert refusal("POST", "webhooks", f"{URL}/other") == (
+        "lms.example.org has 10 webhooks already; remove one."
+    )
+    assert call(gateway, "PUT", first, json={"url": f"{URL}/2"}).status_code == 200
+    elsewhere = add(gateway)
+    add(gateway)
+    assert "ENROLL_MAX_WEBHOOKS" in refusal("POST", "webhooks", "https://one.example.org/")
+    assert call(gateway, "DELETE", first).status_code == 204
+    assert call(gateway, "PUT", elsewhere, json={"url": URL}).status_code == 200
+
+
+def test_a_removed_endpoint_is_not_there_any_more(gateway):
+    made = add(gateway)
+    (challenge,) = call(gateway, "GET", made, "/deliveries").json["deliveries"]
+    assert call(gateway, "DELETE", made).status_code == 204
+    assert call(gateway, "GET", made).status_code == 404
+    assert call(gateway, "PUT", made, json={"url": made["url"]}).status_code == 404
+    for action in (
+        "rotate",
+        "enable",
+        "disable",
+        f"deliveries/{challenge['id']}/redeliver",
+    ):
+        assert call(gateway, "POST", made, f"/{action}").status_code == 404
+    listed = gateway.call("GET", "webhooks", gateway.admin).json["webhooks"]
+    assert made["id"] not in {each["id"] for each in listed}

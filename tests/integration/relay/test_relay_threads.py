@@ -12,6 +12,7 @@ from enrollment.runtime.settings import from_env
 from tests.support.in_process_service import row
 from tests.support.relays import STREAM, positions
 from tests.support.service_processes import wait_until
+from worker.background.pace import Pace
 from worker.relay import threads as threads_module
 from worker.relay.threads import make_relay_threads
 
@@ -77,3 +78,18 @@ def test_a_channel_that_fails_stops_no_other_and_is_tried_again(changes, redis_u
 def test_without_channels_there_are_no_threads(sessions):
     with running(sessions) as made:
         assert made.threads == ()
+
+
+def test_the_relay_takes_its_time_while_a_file_waits(world, redis_url, monkeypatch):
+    rests = []
+    monkeypatch.setattr(Pace, "rest", lambda pace, _: rests.append(pace.is_busy()) or 0.0)
+    world.course()
+    world.send([row("ada")])
+    world.work()
+    world.send([row("bob")])  # a file that no worker has taken
+    with running(world.sessions, ENROLL_REDIS_URL=redis_url, ENROLL_EVENT_STREAM=STREAM):
+        wait_until(lambda: positions(redis_url) == [1])
+        wait_until(lambda: rests == [True])
+        world.work()
+        wait_until(lambda: positions(redis_url) == [1, 2])
+        wait_until(lambda: rests == [True, False])

@@ -197,19 +197,41 @@ def _course_role(**more: Any) -> Maker:
     return make
 
 
-_WEBHOOK = {"url": "https://hooks.example.org/enrollments"}
+_DESTINATION = {
+    "kind": "openedx",
+    "url": "https://lms.example.org",
+    "auth": {"api_key": "a key of the LMS"},
+    "paused": True,
+}
+
+
+def _new_webhook() -> dict[str, str]:
+    """Returns a webhook at a host of its own: their number at one host is limited."""
+    return {"url": f"https://{fresh('hooks')}.example.org/enrollments"}
 
 
 def _webhooks(about: About) -> Asked:
-    return Asked(about.path(), {"json": _WEBHOOK})
+    return Asked(about.path(), {"json": _new_webhook()})
 
 
 def _webhook(**more: Any) -> Maker:
     def make(about: About) -> Asked:
         gateway, wanted = about.cast.gateway, str(uuid4())
         if about.is_there:
-            wanted = gateway.post("webhooks", gateway.admin, json=_WEBHOOK).json["id"]
+            wanted = gateway.post("webhooks", gateway.admin, json=_new_webhook()).json["id"]
         return Asked(about.path(webhook=wanted, delivery="1"), dict(more))
+
+    return make
+
+
+def _destination(**more: Any) -> Maker:
+    def make(about: About) -> Asked:
+        gateway, wanted = about.cast.gateway, fresh("lms")
+        if about.is_there:
+            made = gateway.call("PUT", f"destinations/{wanted}", gateway.admin, json=_DESTINATION)
+            assert made.status_code == 201
+        path = about.path(destination=wanted, delivery="1", report=str(uuid4()))
+        return Asked(path, dict(more))
 
     return make
 
@@ -269,9 +291,13 @@ MAKERS: Mapping[Key, Maker] = {
     Key("crosswalk", "GET"): _crosswalk,
     Key("crosswalk", "PUT"): _crosswalk,
     Key("crosswalk", "PATCH"): _crosswalk,
+    Key("destination_reconcile", "POST"): _destination(),
+    Key("destination_pull", "POST"): _destination(),
+    Key("destination_import", "POST"): _destination(),
+    Key("destination_report", "GET"): _destination(),
     Key("webhooks", "POST"): _webhooks,
     Key("webhook", "GET"): _webhook(),
-    Key("webhook", "PUT"): _webhook(json=_WEBHOOK),
+    Key("webhook", "PUT"): _webhook(json=_new_webhook()),
     Key("webhook", "DELETE"): _webhook(),
     Key("webhook_rotate", "POST"): _webhook(),
     Key("webhook_enable", "POST"): _webhook(),
@@ -279,6 +305,14 @@ MAKERS: Mapping[Key, Maker] = {
     Key("webhook_redeliver", "POST"): _webhook(json={"first": 1, "last": 2}),
     Key("webhook_deliveries", "GET"): _webhook(),
     Key("webhook_delivery_redeliver", "POST"): _webhook(),
+    Key("destination", "GET"): _destination(),
+    Key("destination", "PUT"): _destination(json=_DESTINATION),
+    Key("destination", "DELETE"): _destination(),
+    Key("destination_pause", "POST"): _destination(),
+    Key("destination_resume", "POST"): _destination(),
+    Key("destination_retry", "POST"): _destination(),
+    Key("destination_deliveries", "GET"): _destination(),
+    Key("destination_delivery_retry", "POST"): _destination(),
     Key("course_role", "GET"): _course_role(),
     Key("course_role", "PUT"): _course_role(json={"role": "staff"}),
     Key("course_role", "DELETE"): _course_role(),

@@ -115,6 +115,10 @@ _WEBHOOKS: Mapping[Key, Rule] = {
     Key("webhook", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
     Key("webhook", "PUT"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
     Key("webhook", "DELETE"): same_for_all(ADMINS, there=DELETED, absent=NOT_FOUND),
+    Key("destination_reconcile", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("destination_pull", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("destination_import", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("destination_report", "GET"): same_for_all(ADMINS, absent=NOT_FOUND),
     Key("webhook_rotate", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
     Key("webhook_enable", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
     Key("webhook_disable", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
@@ -123,8 +127,21 @@ _WEBHOOKS: Mapping[Key, Rule] = {
     Key("webhook_delivery_redeliver", "POST"): same_for_all(ADMINS, absent=NOT_FOUND),
 }
 
+_DESTINATIONS: Mapping[Key, Rule] = {
+    Key("destinations", "GET"): same_for_all(ADMINS, all=OK),
+    Key("destination", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination", "PUT"): same_for_all(ADMINS, there=OK, absent=CREATED),
+    Key("destination", "DELETE"): same_for_all(ADMINS, there=DELETED, absent=NOT_FOUND),
+    Key("destination_pause", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_resume", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_retry", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("destination_deliveries", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_delivery_retry", "POST"): same_for_all(ADMINS, absent=NOT_FOUND),
+}
+
 SERVICE: Mapping[Key, Rule] = {
     Key("metrics", "GET"): same_for_all(READERS, all=OK),
+    **_DESTINATIONS,
     **_WEBHOOKS,
     **_ENROLLMENTS,
     **_SUBMISSIONS,

@@ -91,3 +91,14 @@ def test_deliveries_are_listed_and_sent_again(run, service):
     assert json.loads(run("redeliver", ID, "17", "--json").stdout) == {"queued": 1}
     assert run("redeliver", ID).exit_code == 2
     assert run("redeliver", ID, "17", "--range", "1", "2").exit_code == 2
+
+
+def test_an_endpoint_that_must_answer_a_challenge_is_said_to(run, service):
+    waits = {**HOOK, "enabled": False, "disabled_reason": "unverified"}
+    service.on("POST", f"/webhooks/{ID}/enable", Answer(200, waits))
+    service.on("POST", "/webhooks", Answer(201, {**waits, "secret": "whsec_x"}))
+    enabled, added = run("enable", ID), run("add", URL)
+    assert enabled.stdout == f"{ID} is disabled.\n"
+    assert "must answer a challenge" in enabled.stderr
+    assert "must answer a challenge" in added.stderr
+    assert added.stdout.splitlines()[-1] == "whsec_x"

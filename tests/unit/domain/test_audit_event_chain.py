@@ -90,6 +90,7 @@ def test_the_greatest_change_names_it(before, after, kind):
         {},
         {"kind": "created", "before": None, "after": IN, **FIRST},
         {"kind": "updated", "before": IN, "after": CREDIT},
+        {"kind": "imported", "before": IN, "after": CREDIT},
     ],
 )
 def test_an_event_that_fits_its_chain_has_no_fault(facts):

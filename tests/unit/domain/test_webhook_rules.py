@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from enrollment.domain.webhooks.messages import is_course_filter
-from enrollment.domain.webhooks.retries import (
+from enrollment.domain.course_keys import is_course_filter
+from enrollment.domain.retries import (
     JITTER,
     MAX_PAUSE_SECONDS,
     MAX_RETRY_AFTER,

@@ -9,7 +9,8 @@ from api_gateway.cli.output import Command, examples, print_json, print_table
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
 from api_gateway.cli.remote.pages import pages
-from enrollment.domain.webhooks.messages import MESSAGE_TYPES, DeliveryState
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES, DisabledReason
 
 _ID = "019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a11"
 _COLUMNS = ("id", "url", "enabled", "failures", "types", "courses", "callers")
@@ -196,6 +197,7 @@ def _print_secret(webhook: dict[str, Any], as_json: bool) -> None:  # noqa: FBT0
     if as_json:
         print_json(webhook)
     else:
+        _explain_challenge(webhook)
         click.echo(f"{webhook['id']} signs with this secret, which is shown only now:")
         click.echo(webhook["secret"])
 
@@ -205,6 +207,12 @@ def _print_state(webhook: dict[str, Any], as_json: bool) -> None:  # noqa: FBT00
         print_json(webhook)
     else:
         click.echo(f"{webhook['id']} is {'enabled' if webhook['enabled'] else 'disabled'}.")
+        _explain_challenge(webhook)
+
+
+def _explain_challenge(webhook: dict[str, Any]) -> None:
+    if webhook.get("disabled_reason") == DisabledReason.UNVERIFIED:
+        click.echo("Its receiver must answer a challenge first (docs/webhooks.md).", err=True)
 
 
 def _path(webhook: UUID) -> str:

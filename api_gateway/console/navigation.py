@@ -1,0 +1,50 @@
+"""Pages of the console: their permissions, and the entries of the navigation."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.permissions import PERMISSIONS, satisfies
+
+#: An operation of the API: the name of its route, and its method.
+ApiOperation = tuple[str, str]
+
+CONSOLE_PATH = "/console"
+
+
+class ConsolePage(NamedTuple):
+    """A route of the console."""
+
+    template: str
+    resource: object
+    #: The operations by method: a caller must be permitted all of them.
+    needs: Mapping[str, tuple[ApiOperation, ...]]
+    #: Whether it is served without a session.
+    is_public: bool = False
+
+
+class NavigationEntry(NamedTuple):
+    """A link of the navigation, for callers who are permitted the operation."""
+
+    label: str
+    path: str
+    operation: ApiOperation
+
+
+NAVIGATION = (
+    NavigationEntry("Overview", CONSOLE_PATH, ("submissions", "GET")),
+    NavigationEntry("Upload", f"{CONSOLE_PATH}/upload", ("submissions", "POST")),
+    NavigationEntry("Submissions", f"{CONSOLE_PATH}/submissions", ("submissions", "GET")),
+    NavigationEntry("Learners", f"{CONSOLE_PATH}/learners", ("learner", "GET")),
+    NavigationEntry("Courses", f"{CONSOLE_PATH}/courses", ("courses", "GET")),
+)
+
+
+def may_use(caller: Caller, operation: ApiOperation) -> bool:
+    """Whether a caller is permitted an operation of the API."""
+    return satisfies(caller, PERMISSIONS[operation])
+
+
+def entries_for(caller: Caller) -> list[NavigationEntry]:
+    """Returns the entries that a caller may open."""
+    return [entry for entry in NAVIGATION if may_use(caller, entry.operation)]

@@ -1,0 +1,1 @@
+"""Sessions of browsers: cookies, log-in and log-out, tokens of forms."""

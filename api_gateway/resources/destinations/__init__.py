@@ -1,0 +1,1 @@
+"""Destinations over HTTP: systems that must end in the same state, and deliveries to them."""

@@ -1,0 +1,125 @@
+"""`/destinations`: systems that must end in the same state."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+
+from falcon.asgi import Request, Response
+
+from api_gateway.database import Database
+from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.responses import write_json
+from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.common.secret_store import SecretStore
+from enrollment.domain.destinations.deliveries import StoredDestination
+from enrollment.runtime.ids import uuid7
+from enrollment.runtime.outbound.addresses import OutboundPolicy, parse_target
+from enrollment.storage.destinations import registry
+from schemas.destinations.members import (
+    DESTINATION_NAME,
+    DestinationMembers,
+    DestinationsJson,
+    dump_destination,
+    load_destination,
+)
+from schemas.findings import Rule, finding
+
+_NAME = re.compile(DESTINATION_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationParts:
+    """The parts of the gateway that resources of destinations share."""
+
+    database: Database
+    now: Callable[[], datetime]
+    policy: OutboundPolicy
+    secrets: SecretStore
+
+    async def read_members(self, req: Request, name: str) -> DestinationMembers:
+        """Reads the body of a destination. Raises Problem 400, 408, 413, 415."""
+        if _NAME.fullmatch(name) is None:
+            message = "A name has up to 40 of a-z, 0-9, _ and -, and begins with a letter or digit."
+            raise bad_request("invalid_body", message, finding("name", name, Rule.PATTERN))
+        check_url = partial(parse_target, policy=self.policy)
+        load = partial(load_destination, name=name, check_url=check_url)
+        return await read_object(req, self.database, load)
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationsResource:
+    """All destinations."""
+
+    parts: DestinationParts
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Lists the destinations."""
+        found = await self.parts.database.read(registry.find_all)
+        body: DestinationsJson = {"destinations": list(map(dump_destination, found))}
+        write_json(resp, body)
+
+    on_head = on_get
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationResource:
+    """One destination."""
+
+    parts: DestinationParts
+
+    async def on_get(self, req: Request, resp: Response, destination: str) -> None:
+        """Responds with the destination, without its credentials."""
+        found = await self.parts.database.read(registry.find, destination)
+        write_json(resp, dump_destination(existing_destination(found)))
+
+    on_head = on_get
+
+    async def on_put(self, req: Request, resp: Response, destination: str) -> None:
+        """Adds or replaces the destination; without `auth` the stored credentials stay."""
+        members = await self.parts.read_members(req, destination)
+        auth = None if members.auth is None else await self.parts.secrets.encrypt(members.auth)
+        now = self.parts.now()
+        stored, is_new = await self.parts.database.write(
+            registry.put, members.destination, auth, destination_id=uuid7(now), now=now
+        )
+        if stored is None:
+            message = "A new destination needs `auth`: client_id with client_secret, or api_key."
+            raise bad_request("invalid_body", message, finding("auth", None, Rule.REQUIRED))
+        status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+        write_json(resp, dump_destination(stored), status)
+
+    async def on_delete(self, req: Request, resp: Response, destination: str) -> None:
+        """Deletes the destination with its deliveries."""
+        if not await self.parts.database.write(registry.remove, destination):
+            raise destination_not_found()
+        resp.status = HTTPStatus.NO_CONTENT
+
+
+@dataclass(frozen=True, slots=True)
+class PauseResource:
+    """Pauses or resumes a destination."""
+
+    parts: DestinationParts
+    is_paused: bool
+
+    async def on_post(self, req: Request, resp: Response, destination: str) -> None:
+        """Lets nothing be sent, or lets everything be sent that waits."""
+        changed = await self.parts.database.write(
+            registry.set_paused, destination, is_paused=self.is_paused
+        )
+        write_json(resp, dump_destination(existing_destination(changed)))
+
+
+def existing_destination(stored: StoredDestination | None) -> StoredDestination:
+    """Returns a destination. Raises Problem 404 if there is none."""
+    if stored is None:
+        raise destination_not_found()
+    return stored
+
+
+def destination_not_found() -> Problem:
+    """Returns problem 404."""
+    return Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such destination or delivery.")

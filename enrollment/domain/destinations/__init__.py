@@ -1,0 +1,1 @@
+"""Destinations: systems that must end in the same state, and what is exchanged with them."""

@@ -1,0 +1,1 @@
+"""Destinations, and the enrollments whose state is to arrive there."""

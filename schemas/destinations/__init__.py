@@ -1,0 +1,1 @@
+"""Destinations: bodies of requests and answers."""

@@ -1,0 +1,240 @@
+"""Jobs at an LMS: compared and applied, courses pulled, enrollments taken over."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from enrollment.domain.codes import ChangeKind
+from enrollment.domain.destinations.differences import DifferenceKind
+from enrollment.domain.destinations.reports import ReportKind, ReportState
+from enrollment.domain.events import EnrollmentState
+from enrollment.storage import courses
+from enrollment.storage.destinations import reports
+from enrollment.storage.destinations.compared_states import LastChange, find_last_changes
+from enrollment.storage.destinations.reports import LeaseLost
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.tables import DestinationReportRow
+from tests.support.in_process_service import COURSE, OTHER, World, request
+from tests.support.lms_jobs import LmsJobs
+from tests.support.scripted_lms import (
+    API_KEY,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    DROPS_AFTER,
+    ScriptedLms,
+    refuses,
+)
+from worker.destinations.openedx.applying import ENROLLMENT_PATH
+from worker.destinations.openedx.reading import ENROLLMENTS_PATH
+
+RECONCILE = ReportKind.RECONCILE
+KEY = f'{{"api_key": "{API_KEY}"}}'
+CLIENT = f'{{"client_id": "{CLIENT_ID}", "client_secret": "{CLIENT_SECRET}"}}'
+
+
+@pytest.fixture
+def lms() -> Iterator[ScriptedLms]:
+    with ScriptedLms(page_size=7) as running:
+        yield running
+
+
+@pytest.fixture
+def jobs(sessions: Sessions, lms: ScriptedLms) -> Iterator[LmsJobs]:
+    with LmsJobs(sessions, lms.url, CLIENT) as made:
+        yield made
+
+
+def enroll(world: World, *users: str, course: str = COURSE, **wish: object) -> None:
+    world.ask(*(request(user, course, **wish) for user in users))
+    world.work()
+
+
+def there(lms: ScriptedLms) -> dict[tuple[str, str], EnrollmentState]:
+    return {key: EnrollmentState(**state) for key, state in lms.states.items()}
+
+
+def test_ends_equal_through_an_lms_that_fails(
+    world: World, jobs: LmsJobs, lms: ScriptedLms
+) -> None:
+    world.course(modes=["audit", "verified"])
+    lms.faults[ENROLLMENT_PATH] = [refuses(503), DROPS_AFTER, refuses(429, Retry_After="1")]
+    enroll(world, *(f"u{number}" for number in range(20)))
+    jobs.deliver_all()
+    enroll(world, "u1", "u2", mode="verified")
+    lms.forget_tokens()
+    jobs.deliver_all()
+    enroll(world, "u2", "u3", is_active=False)
+    enroll(world, "u3", mode="verified", is_active=True)
+    enroll(world, "u3", is_active=False)
+    jobs.deliver_all()
+    assert there(lms) == world.enrollments()
+    report = jobs.run(RECONCILE)
+    assert (report.state, report.error) == (ReportState.DONE, None)
+    counts = report.counts
+    assert (counts["here"], counts["there"], counts["differences"]) == (20, 20, 0)
+
+
+def test_differences_are_found_and_applied(world: World, jobs: LmsJobs, lms: ScriptedLms) -> None:
+    world.course(modes=["audit", "verified"])
+    enroll(world, "ada", "bob", "eve", "zoe")
+    jobs.deliver_all()
+    del lms.states[COURSE, "ada"]
+    lms.states[COURSE, "bob"]["mode"] = "verified"
+    lms.states[COURSE, "eve"]["is_active"] = False
+    lms.states[COURSE, "sam"] = {"mode": "audit", "is_active": True}
+    lms.states[COURSE, "tim"] = {"mode": "audit", "is_active": False}
+    expected = {
+        "ada": DifferenceKind.MISSING_THERE,
+        "bob": DifferenceKind.OTHER_MODE,
+        "eve": DifferenceKind.OTHER_ACTIVITY,
+        "sam": DifferenceKind.EXTRA_THERE,
+    }
+    shown = jobs.run(RECONCILE)
+    assert {it.difference.username: it.difference.kind for it in jobs.differences(shown)} == (
+        expected
+    )
+    assert (shown.counts["differences"], shown.counts["queued"]) == (4, 0)
+    jobs.deliver_all()
+    assert (COURSE, "ada") not in lms.states
+    applied = jobs.run(RECONCILE, is_applied=True)
+    assert {it.difference.username for it in jobs.differences(applied) if it.is_queued} == {
+        *("ada", "bob", "eve")
+    }
+    waiting = jobs.run(RECONCILE)
+    assert (waiting.counts["in_transit"], waiting.counts["differences"]) == (3, 1)
+    jobs.deliver_all()
+    last = jobs.run(RECONCILE)
+    assert [it.difference.username for it in jobs.differences(last)] == ["sam"]
+
+
+def test_only_courses_of_the_destination(
+    world: World, sessions: Sessions, lms: ScriptedLms
+) -> None:
+    for course in (COURSE, OTHER):
+        world.course(course)
+        enroll(world, "ada", course=course)
+        lms.states[course, "bob"] = {"mode": "audit", "is_active": True}
+    with LmsJobs(sessions, lms.url, KEY, courses=frozenset({COURSE})) as jobs:
+        found = jobs.differences(jobs.run(RECONCILE))
+    assert {it.difference.course_id for it in found} == {COURSE}
+    assert len(found) == 2
+
+
+def test_change_since_the_beginning_is_on_its_way(
+    world: World, jobs: LmsJobs, sessions: Sessions
+) -> None:
+    world.course()
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    enroll(world, "ada")
+    after = datetime.now(UTC) + timedelta(seconds=5)
+    key = (COURSE, "ada")
+    with sessions.read() as session:
+        for since, is_in_transit in ((before, True), (after, False)):
+            found = find_last_changes(session, jobs.stored.id, [key], since=since)
+            assert found == {key: LastChange(1, is_in_transit)}
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, "refused (status 401)"), (403, "refused (status 403)")]
+)
+def test_job_that_cannot_read_fails_with_the_reason(
+    jobs: LmsJobs, lms: ScriptedLms, status: int, error: str
+) -> None:
+    lms.faults[ENROLLMENTS_PATH] = [refuses(status), refuses(status)]
+    report = jobs.run(RECONCILE)
+    assert (report.state, report.error) == (ReportState.FAILED, error)
+
+
+def test_job_of_a_process_that_died_is_begun_anew_by_another(
+    world: World, jobs: LmsJobs, lms: ScriptedLms, sessions: Sessions
+) -> None:
+    world.course()
+    enroll(world, "ada")
+    queued = jobs.queue(RECONCILE)
+    now = datetime.now(UTC)
+    with sessions.begin() as session:
+        leased = reports.lease_next(session, "died", now=now, until=now + timedelta(seconds=60))
+        assert leased is not None
+        reports.add_differences(session, leased.id, [])
+    assert not jobs.loop.run_next()
+    with sessions.begin() as session:
+        session.execute(update(DestinationReportRow).values(leased_until=now))
+    assert jobs.loop.run_next()
+    assert jobs.report(queued).counts["differences"] == 1
+    with pytest.raises(LeaseLost), sessions.begin() as session:
+        reports.finish(session, leased.id, "died", {}, now=now)
+
+
+DETAILS = {
+    "course_name": "Algebra",
+    "enrollment_start": "2026-01-01T00:00:00Z",
+    "enrollment_end": None,
+    "course_start": None,
+    "course_end": "2027-01-01T00:00:00Z",
+    "invite_only": True,
+    "course_modes": [{"slug": "verified", "min_price": 149}],
+}
+
+
+def test_courses_are_pulled_and_what_the_lms_does_not_know_stays(
+    world: World, jobs: LmsJobs, lms: ScriptedLms, sessions: Sessions
+) -> None:
+    world.course(modes=["audit"], capacity=9, cohorts=("red",), self_paced=True, name="Old")
+    enroll(world, "ada")
+    lms.courses = {COURSE: {"course_id": COURSE, **DETAILS}, OTHER: {"course_id": OTHER}}
+    report = jobs.run(ReportKind.PULL)
+    assert (report.state, dict(report.counts)) == (
+        ReportState.DONE,
+        {"courses": 2, "created": 1, "changed": 1, "unchanged": 0},
+    )
+    with sessions.read() as session:
+        found = courses.find_all(session, [COURSE, OTHER])
+    course = found[COURSE]
+    assert (course.name, course.invite_only, course.enrollment_end) == ("Algebra", True, None)
+    assert course.course_end == datetime(2027, 1, 1, tzinfo=UTC)
+    assert [(each.slug, each.min_price) for each in course.modes] == [("verified", 149)]
+    assert (course.capacity, course.cohorts, course.self_paced, course.seats_taken) == (
+        *(9, ("red",)),
+        *(True, 1),
+    )
+    again = jobs.run(ReportKind.PULL)
+    assert again.counts["unchanged"] == 2
+    world.check()
+
+
+def test_courses_are_pulled_on_schedule(sessions: Sessions, lms: ScriptedLms, world: World) -> None:
+    lms.courses = {COURSE: {"course_id": COURSE, **DETAILS}}
+    with LmsJobs(sessions, lms.url, KEY, pull_courses_every=3_600) as jobs:
+        assert jobs.loop.run_next()
+        assert not jobs.loop.run_next()
+        with sessions.begin() as session:
+            at = datetime.now(UTC) - timedelta(hours=2)
+            session.execute(update(DestinationReportRow).values(created=at))
+        assert jobs.loop.run_next()
+        assert not jobs.another_process("two").run_next()
+
+
+def test_enrollments_are_taken_over_and_not_sent_back(
+    world: World, jobs: LmsJobs, lms: ScriptedLms
+) -> None:
+    world.course(modes=["audit", "verified"])
+    for number in range(20):
+        mode = "verified" if number % 2 else "audit"
+        lms.states[COURSE, f"u{number}"] = {"mode": mode, "is_active": number % 5 > 0}
+    report = jobs.run(ReportKind.IMPORT, world=world)
+    assert (report.state, report.counts["there"], report.counts["enrolled"]) == (
+        *(ReportState.DONE, 20),
+        16,
+    )
+    assert {each.kind for each in world.events()} == {ChangeKind.IMPORTED}
+    assert there(lms) == world.enrollments()
+    jobs.deliver_all()
+    assert lms.posts == []
+    assert jobs.run(RECONCILE).counts["differences"] == 0
+    assert jobs.run(ReportKind.IMPORT, world=world).counts["unchanged"] == 20
+    enroll(world, "u1", is_active=False)
+    jobs.deliver_all()
+    assert len(lms.posts) == 1
+    world.check()

@@ -1,0 +1,105 @@
+"""Destinations from the command line."""
+
+import json
+
+import pytest
+
+from tests.support.scripted_server import Answer
+
+URL = "https://lms.example.org"
+LMS = {
+    "name": "lms",
+    "kind": "openedx",
+    "url": URL,
+    "paused": False,
+    "failures": 0,
+    "courses": ["Uni+*"],
+    "concurrency": 4,
+}
+DELIVERY = {
+    "id": 17,
+    "user": "ada",
+    "course_id": "course-v1:Uni+Algebra+2026",
+    "position": 3,
+    "state": "failed",
+    "attempts": 1,
+    "status": 400,
+    "error": "refused",
+}
+
+
+@pytest.fixture
+def run(enroll, service):
+    def call(*words, **more):
+        return enroll("destinations", *words, "--url", service.url, **more)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("options", "typed", "auth"),
+    [
+        (["--client-id", "us"], "s3cret\n", {"client_id": "us", "client_secret": "s3cret"}),
+        (["--api-key"], "s3cret\n", {"api_key": "s3cret"}),
+        (["--keep-auth"], None, None),
+    ],
+)
+def test_a_destination_is_put_and_its_secret_is_read_from_the_input(
+    run, service, options, typed, auth
+):
+    service.on("PUT", "/destinations/lms", Answer(201, LMS))
+    result = run("put", "lms", URL, *options, "--course", "Uni+*", "--rate", "2", input=typed)
+    assert json.loads(result.stdout) == LMS
+    assert "s3cret" not in result.output
+    body = json.loads(service.heard[0].body)
+    assert body.pop("auth", None) == auth
+    assert body == {
+        "kind": "openedx",
+        "url": URL,
+        "courses": ["Uni+*"],
+        "concurrency": 4,
+        "requests_per_second": 2.0,
+        "paused": False,
+        "pull_courses_every": None,
+    }
+
+
+def test_the_credentials_must_be_named(run, service):
+    result = run("put", "lms", URL)
+    assert (result.exit_code, service.heard) == (2, [])
+
+
+def test_destinations_are_listed_and_shown(run, service):
+    service.on("GET", "/destinations", Answer(200, {"destinations": [LMS]}))
+    service.on("GET", "/destinations/lms", Answer(200, LMS))
+    assert URL in run("list").stdout
+    assert json.loads(run("list", "--json").stdout) == {"destinations": [LMS]}
+    assert json.loads(run("show", "lms").stdout) == LMS
+
+
+@pytest.mark.parametrize(("word", "paused"), [("pause", True), ("resume", False)])
+def test_a_destination_is_paused_and_resumed(run, service, word, paused):
+    service.on("POST", f"/destinations/lms/{word}", Answer(200, {**LMS, "paused": paused}))
+    assert run(word, "lms").stdout.strip() == f"lms is {'paused' if paused else 'active'}."
+    assert json.loads(run(word, "lms", "--json").stdout)["paused"] is paused
+
+
+def test_a_destination_is_removed(run, service):
+    service.on("DELETE", "/destinations/lms", Answer(204))
+    assert run("remove", "lms").stdout.strip() == "lms is removed."
+    assert json.loads(run("remove", "lms", "--json").stdout) == {"removed": "lms"}
+
+
+def test_deliveries_are_listed(run, service):
+    page = {"deliveries": [DELIVERY], "next": None}
+    service.on("GET", "/destinations/lms/deliveries", Answer(200, page))
+    assert "refused" in run("deliveries", "lms", "--state", "failed").stdout
+    assert service.heard[0].params == {"state": "failed"}
+    assert json.loads(run("deliveries", "lms", "--json").stdout) == {"deliveries": [DELIVERY]}
+
+
+def test_states_are_sent_again(run, service):
+    service.on("POST", "/destinations/lms/retry", Answer(202, {"queued": 1_200}))
+    service.on("POST", "/destinations/lms/deliveries/17/retry", Answer(202, DELIVERY))
+    assert run("retry", "lms").stdout.strip() == "1,200 to be sent again."
+    assert json.loads(run("retry", "lms", "17", "--json").stdout) == {"queued": 1}

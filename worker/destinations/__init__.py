@@ -1,0 +1,1 @@
+"""Destinations: queues the states of enrollments for other systems, and applies them there."""

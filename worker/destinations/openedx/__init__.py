@@ -1,0 +1,1 @@
+"""The kind `openedx`: an LMS that speaks the Open edX enrollment API."""

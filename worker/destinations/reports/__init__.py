@@ -1,0 +1,1 @@
+"""Jobs that compare with a destination or read it, and their reports."""

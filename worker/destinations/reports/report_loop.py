@@ -1,0 +1,185 @@
+"""The loop that works through the jobs of destinations, and queues the pulls that are due."""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from enrollment.domain.destinations.deliveries import StoredDestination
+from enrollment.domain.destinations.reports import DestinationReport, ReportKind
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
+from enrollment.runtime.ids import uuid7s
+from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
+from enrollment.storage.destinations import registry, reports
+from enrollment.storage.destinations.reports import LeaseLost
+from enrollment.storage.engine.sessions import Sessions, database_now
+from worker.destinations.clients import DestinationClients, UnknownKind
+from worker.destinations.protocol import DestinationFailure
+from worker.destinations.reports.import_intake import ImportIntake
+from worker.destinations.reports.importing import import_states
+from worker.destinations.reports.job import Job
+from worker.destinations.reports.pulling import pull_courses
+from worker.destinations.reports.reconciling import reconcile
+
+log = structlog.get_logger()
+
+#: Connections to the database: the loop, a job and the renewal of its lease.
+REPORT_CONNECTIONS = 3
+#: Seconds of a lease, and between two renewals.
+REPORT_LEASE_SECONDS, _RENEW_SECONDS = 60, 15.0
+_POLL_SECONDS, _OUTAGE_SECONDS = 0.5, 2.0
+
+
+class _Stopped(Exception):
+    """The process ends; the job is left to another one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportLoop:
+    """Does one job after another; several processes may run it, each at another job."""
+
+    sessions: Sessions
+    clients: DestinationClients
+    intake: ImportIntake
+    #: Unique among all processes.
+    holder: str
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread = threading.Thread(target=self._repeat, name="reports", daemon=True)
+        self._thread.start()
+
+    def stop(self, *, seconds: float = 5.0) -> None:
+        """Ends the thread; a job in the middle is begun anew by another process."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _repeat(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                rest = 0.0 if self.run_next() else _POLL_SECONDS
+            except (Conflict, DatabaseUnavailable) as error:
+                log.info("destinations.database_unavailable", because=str(error))
+                rest = _OUTAGE_SECONDS
+            except Exception:
+                log.exception("destinations.step_failed")
+                rest = _OUTAGE_SECONDS
+            self._stopped.wait(rest)
+
+    def run_next(self) -> bool:
+        """Queues due pulls and does the next job; returns whether there was one.
+
+        Raises DatabaseUnavailable, Conflict: the job is begun anew after its lease.
+        """
+        self._queue_pulls()
+        with self.sessions.begin() as session:
+            now = database_now(session)
+            until = now + timedelta(seconds=REPORT_LEASE_SECONDS)
+            report = reports.lease_next(session, self.holder, now=now, until=until)
+        if report is None:
+            return False
+        try:
+            self._run(report)
+        except LeaseLost:
+            log.warning("destination.report_lost", report=str(report.id))
+        except _Stopped:
+            with self.sessions.begin() as session:
+                reports.release(session, report.id, self.holder)
+        return True
+
+    def _queue_pulls(self) -> None:
+        """Queues the pulls of courses whose time has come."""
+        with self.sessions.read() as session:
+            now = database_now(session)
+            due = [
+                stored.destination.name
+                for stored in registry.find_all(session)
+                if _is_pull_due(session, stored, now)
+            ]
+        for name in due:
+            with self.sessions.begin() as session:
+                (report_id,) = uuid7s(now, 1)
+                reports.add(session, name, ReportKind.PULL, report_id=report_id, now=now)
+
+    def _run(self, report: DestinationReport) -> None:
+        """Does a job and stores how it ended. Raises LeaseLost, _Stopped, DatabaseUnavailable."""
+        with self.sessions.read() as session:
+            stored = registry.find(session, report.destination)
+        if stored is None:
+            return
+        error, job = None, None
+        try:
+            job = Job(
+                report=report,
+                stored=stored,
+                client=self.clients.find(stored),
+                sessions=self.sessions,
+                holder=self.holder,
+            )
+            with _Renewal(self, report):
+                self._work(job)
+        except (DestinationFailure, NoEncryptionKey, UnknownKind) as failure:
+            error = str(failure)
+        except (Conflict, DatabaseUnavailable, LeaseLost, _Stopped):
+            raise
+        except Exception:
+            log.exception("destination.report_failed", report=str(report.id))
+            error = "internal_error"
+        with self.sessions.begin() as session:
+            now = database_now(session)
+            counts = {} if job is None else job.counts
+            reports.finish(session, report.id, self.holder, counts, now=now, error=error)
+        log.info("destination.report_done", report=str(report.id), kind=report.kind, error=error)
+
+    def _work(self, job: Job) -> None:
+        if job.report.kind is ReportKind.RECONCILE:
+            reconcile(job)
+        elif job.report.kind is ReportKind.PULL:
+            pull_courses(job)
+        else:
+            import_states(job, self.intake, self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits. Raises _Stopped at the end of the process."""
+        if self._stopped.wait(seconds):
+            raise _Stopped
+
+
+def _is_pull_due(session: Session, stored: StoredDestination, now: datetime) -> bool:
+    seconds = stored.destination.pull_courses_every
+    if seconds is None:
+        return False
+    newest = reports.newest_of(session, stored.id, ReportKind.PULL)
+    return newest is None or newest + timedelta(seconds=seconds) <= now
+
+
+class _Renewal:
+    """Renews the lease of a job in a thread of its own, because a page may take minutes."""
+
+    def __init__(self, loop: ReportLoop, report: DestinationReport) -> None:
+        self._loop, self._report = loop, report
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, name="report-lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _repeat(self) -> None:
+        while not self._ended.wait(_RENEW_SECONDS):
+            try:
+                with self._loop.sessions.begin() as session:
+                    until = database_now(session) + timedelta(seconds=REPORT_LEASE_SECONDS)
+                    reports.renew(session, self._report.id, self._loop.holder, until=until)
+            except (Conflict, DatabaseUnavailable) as error:
+                log.info("destinations.database_unavailable", because=str(error))
+            except LeaseLost:
+                return
