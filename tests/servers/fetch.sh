@@ -27,7 +27,7 @@ install_servers() {
     if [ -e "$policy" ]; then policy=$(mktemp); else printf '#!/bin/sh\nexit 101\n' >"$policy"; fi
     chmod +x "$policy"
     apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install -y --no-install-recommends rabbitmq-server haproxy >/dev/null || true
+        apt-get -qq install -y --no-install-recommends rabbitmq-server haproxy nginx-light >/dev/null || true
     rm -f "$policy"
 }
 
