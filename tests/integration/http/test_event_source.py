@@ -51,4 +51,4 @@ def test_every_way_out_carries_the_same_event(alone):
     assert [event] == of_change
     assert event == in_history == reader.events[0].shown == orjson.loads(entry.fields["event"])
     assert {body["source"] for body in bodies} == {event["source"]}
-    assert len(bodies) == 2
+    assert len(bodies) == 3
