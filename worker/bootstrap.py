@@ -73,7 +73,7 @@ EXIT_DATABASE_UNUSABLE = 3
 def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     """Returns a worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
-    app = make_celery_app(settings.broker_url)
+    app = make_celery_app(settings.broker_url, answers_remote=settings.celery_remote)
     sessions = durable_sessions(
         settings.database_url,
         pool_size=WORKER_CONNECTIONS,
