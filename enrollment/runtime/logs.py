@@ -80,7 +80,8 @@ class _Output:
 
     def write(self, records: Iterable[Fields]) -> None:
         """Writes records by one write and one flush."""
-        lines = [self._render(None, "", {**each, "process": self._process}) for each in records]
+        render, process = self._render, {"process": self._process}
+        lines = [render(None, "", each | process) for each in records]
         text = _mask("\n".join(lines)) + "\n"
         with self._handler.lock or nullcontext():
             self._handler.stream.write(text)
