@@ -1,15 +1,14 @@
 """What running processes log of normal work, and that Celery's own tools see the workers."""
 
 import json
-import subprocess
-import sys
 
 import httpx
 import pytest
 
+from tests.support.celery_tools import ping_workers
 from tests.support.servers import embedded_redis
 from tests.support.service import Service, hand_in, open_for_all
-from tests.support.service_processes import PATIENCE, bare, ended, wait_until
+from tests.support.service_processes import PATIENCE, ended, wait_until
 from worker.celery_app import make_celery_app
 
 COURSE = "course-v1:Uni+Logged+2027"
@@ -93,23 +92,8 @@ def test_refused_credentials_have_a_record_that_does_not_show_them(service):
 
 
 def test_the_tools_of_celery_see_the_workers(service):
-    environment = bare(ENROLL_REDIS_URL=service.redis_url)
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "--app",
-        "worker.remote",
-        "inspect",
-        "ping",
-        "--json",
-    ]
+    replies = wait_until(lambda: ping_workers(ENROLL_REDIS_URL=service.redis_url), service.log)
 
-    def ping():
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        return done.stdout if done.returncode == 0 else None
-
-    replies = json.loads(wait_until(ping, service.log).splitlines()[-1])
     assert list(replies.values()) == [{"ok": "pong"}]
 
 
