@@ -1,6 +1,7 @@
 """The entries of the request stream that are not stored yet."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Annotated, NamedTuple, TypedDict
 
 from prometheus_client.core import GaugeMetricFamily
@@ -23,7 +24,7 @@ class InboundBacklogJson(TypedDict):
 
 
 class InboundBacklog(NamedTuple):
-    """The number of entries, and the age in seconds of the oldest, by the clock of Redis."""
+    """The number of entries, and the age in seconds of the oldest; its id has the time."""
 
     number: int
     age: float
@@ -49,25 +50,26 @@ class InboundProbe:
     A consumer deletes what it has stored, so all that is in the stream waits.
     """
 
-    def __init__(self, redis: Redis, stream: str) -> None:
+    def __init__(
+        self, redis: Redis, stream: str, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._redis = redis
         self._stream = stream
+        self._wall_clock = wall_clock
 
     def read(self) -> InboundBacklog | None:
         """Returns the backlog; None while Redis cannot be read. Blocks, for a bounded time."""
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.time()
                 pipeline.xlen(self._stream)
                 pipeline.xrange(self._stream, count=1)
-                (seconds, microseconds), number, oldest = pipeline.execute()
+                number, oldest = pipeline.execute()
         except (RedisError, OSError):
             return None
         if not oldest:
             return InboundBacklog(0, 0.0)
         written_ms = int(bytes(oldest[0][0]).partition(b"-")[0])
-        now = seconds + microseconds / 1e6
-        return InboundBacklog(number, max(now - written_ms / 1e3, 0.0))
+        return InboundBacklog(number, max(self._wall_clock() - written_ms / 1e3, 0.0))
 
 
 def make_inbound_probe(settings: Settings) -> InboundProbe | None:
