@@ -28,6 +28,7 @@ from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.http.headers import GatewayRequest
+from api_gateway.http.observation.access_log import AccessLog
 from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import add_headers
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
@@ -182,8 +183,9 @@ def _broker_probe(settings: Settings) -> BrokerProbe | None:
 class Lifespan:
     """Falcon middleware that starts the parts with the server and stops them with it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, access_log: AccessLog | None = None) -> None:
         self._parts = parts
+        self._access_log = access_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Checks the database, then starts the dispatcher and the waiters.
@@ -220,6 +222,8 @@ class Lifespan:
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Stops the parts, after the work in progress."""
         parts = self._parts
+        if self._access_log is not None:
+            self._access_log.write()
         await parts.waiters.stop()
         await parts.change_streams.reader.stop()
         await parts.throttle.close()
@@ -240,21 +244,21 @@ class Lifespan:
 def make_asgi_app(parts: Parts) -> Any:
     """Makes the ASGI application."""
     settings = parts.settings
-    route_names = {template: name for name, template in ROUTES.items()}
     resources = make_resources(parts)
     console = make_console(parts, resources)
+    access_log = _access_log(settings)
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(
                 parts.link_tokens,
                 parts.throttle,
-                route_names,
+                {template: name for name, template in ROUTES.items()},
                 _public_templates(),
                 QueryParameters(declared_parameters(ROUTES, V1)),
                 settings.allowed_hosts,
                 console.gate,
             ),
-            Lifespan(parts),
+            Lifespan(parts, access_log),
         ],
         request_type=GatewayRequest,
     )
@@ -268,7 +272,13 @@ def make_asgi_app(parts: Parts) -> Any:
     for page in console.pages:
         app.add_route(page.template, page.resource)
     shared = share_with(limit_headers(app), settings.cors_origins)
-    return track_disconnects(add_headers(shared, settings.hsts_seconds))
+    return track_disconnects(add_headers(shared, settings.hsts_seconds, access_log))
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    """Returns the log of requests; None where the settings ask for none."""
+    is_logged = settings.access_log and settings.log_level in {"debug", "info"}
+    return AccessLog() if is_logged else None
 
 
 def _public_templates() -> frozenset[str]:

@@ -32,6 +32,7 @@ from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
 from api_gateway.resources.webhooks.resources import make_webhook_resources
+from api_gateway.status.inbound_backlog import make_inbound_probe
 from api_gateway.status.long_poll import long_poll_quota
 from api_gateway.status.relay_lag import enabled_channels
 
@@ -137,6 +138,7 @@ V1 = frozenset(
 def make_resources(parts: Parts) -> dict[str, object]:
     """Returns the resource of each route name."""
     v1 = {**_enrollment_resources(parts), **_openedx_resources(parts)}
+    inbound = make_inbound_probe(parts.settings)
     return {
         **v1,
         **make_v2_resources(v1, parts.lists),
@@ -154,9 +156,12 @@ def make_resources(parts: Parts) -> dict[str, object]:
             draining=parts.draining,
             now=parts.now,
             channels=enabled_channels(parts.settings),
+            inbound=inbound,
         ),
         "metrics": MetricsResource(
-            database=parts.database, channels=enabled_channels(parts.settings)
+            database=parts.database,
+            channels=enabled_channels(parts.settings),
+            inbound=inbound,
         ),
         **documentation(ROUTES, V1),
     }

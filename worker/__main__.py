@@ -15,7 +15,7 @@ from enrollment.runtime.private_files import (
 from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
 from enrollment.storage.upkeep.heartbeats import ProcessKind
 from worker.background.heartbeat import describe_this_process
-from worker.bootstrap import build_app, log_when_ready, run_relay_with_beat
+from worker.bootstrap import build_app, log_when_ready
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -38,10 +38,8 @@ def main(arguments: list[str]) -> NoReturn:
     lanes = [] if is_beat else [queue.name.lower() for queue in options.lanes]
     name = f"beat-{os.getpid()}" if is_beat else options.name
     app = build_app(settings, describe_this_process(ProcessKind(options.what), name, lanes))
-    if is_beat:
-        run_relay_with_beat(settings)
     log_when_ready(settings, {} if is_beat else {"lanes": lanes})
-    command = ["beat"] if is_beat else _worker(options)
+    command = ["beat"] if is_beat else _worker(options, answers_remote=settings.celery_remote)
     app.start(["--quiet", *command, level])
 
 
@@ -58,15 +56,19 @@ def _queues(lanes: str) -> list[QueueName]:
         raise argparse.ArgumentTypeError(message) from error
 
 
-def _worker(options: argparse.Namespace) -> list[str]:
-    """Returns the arguments of `celery worker`: one child process, since each core has a worker."""
+def _worker(options: argparse.Namespace, *, answers_remote: bool) -> list[str]:
+    """Returns the arguments of `celery worker`: one child process, since each core has a worker.
+
+    Those who watch workers take one without heartbeats in its events for lost.
+    """
+    heartbeat = [] if answers_remote else ["--without-heartbeat"]
     return [
         "worker",
         "--pool=prefork",
         "--concurrency=1",
         "--without-gossip",
         "--without-mingle",
-        "--without-heartbeat",
+        *heartbeat,
         f"--queues={','.join(options.lanes)}",
         f"--hostname={options.name}@%h",
     ]

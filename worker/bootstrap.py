@@ -73,7 +73,7 @@ EXIT_DATABASE_UNUSABLE = 3
 def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     """Returns a worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
-    app = make_celery_app(settings.broker_url)
+    app = make_celery_app(settings.broker_url, answers_remote=settings.celery_remote)
     sessions = durable_sessions(
         settings.database_url,
         pool_size=WORKER_CONNECTIONS,
@@ -96,10 +96,7 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
         pool = PoolUse({"worker": sessions.engine})
         _connect_metrics(settings, worker_process_init, process.kind, pool)
     else:
-        _connect_inbound_loops(settings, app)
-        _connect_webhooks(settings)
-        _connect_destinations(settings)
-        _connect_reports(settings, app)
+        _connect_beat(settings, app)
     _connect_heartbeat(sessions, process)
     return app
 
@@ -124,12 +121,25 @@ def _connect_heartbeat(sessions: Sessions, process: ProcessRecord) -> None:
         atexit.register(stop)
 
 
-def run_relay_with_beat(settings: Settings) -> None:
-    """Makes the scheduler's process run the relay in threads beside the schedule."""
+def _connect_beat(settings: Settings, app: Celery) -> None:
+    """Makes the schedule's process do its other work, each with connections of its own."""
+    counters = RelayCounters()
+    pools = {
+        "relay": _connect_relay(settings, counters),
+        "inbound": _connect_inbound_loops(settings, app),
+        "webhooks": _connect_webhooks(settings),
+        "destinations": _connect_destinations(settings),
+        "reports": _connect_reports(settings, app),
+    }
+    use = PoolUse({name: sessions.engine for name, sessions in pools.items()})
+    _connect_metrics(settings, beat_init, ProcessKind.BEAT, RelayMetrics(counters), use)
+
+
+def _connect_relay(settings: Settings, counters: RelayCounters) -> Sessions:
+    """Makes the schedule's process run the relay in threads beside the schedule."""
     sessions = durable_sessions(
         settings.database_url, pool_size=RELAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
-    counters = RelayCounters()
     threads = make_relay_threads(settings, sessions, counters)
 
     def start(**_: Any) -> None:
@@ -137,8 +147,7 @@ def run_relay_with_beat(settings: Settings) -> None:
         atexit.register(threads.stop)
 
     beat_init.connect(start, weak=False)
-    pool = PoolUse({"relay": sessions.engine})
-    _connect_metrics(settings, beat_init, "beat", RelayMetrics(counters), pool)
+    return sessions
 
 
 def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors: Collector) -> None:
@@ -159,7 +168,7 @@ def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors:
     starts.connect(start, weak=False)
 
 
-def _connect_webhooks(settings: Settings) -> None:
+def _connect_webhooks(settings: Settings) -> Sessions:
     """Makes the schedule's process send webhooks, too, from its start."""
     sessions = durable_sessions(
         settings.database_url,
@@ -176,9 +185,10 @@ def _connect_webhooks(settings: Settings) -> None:
         loop.start()
 
     beat_init.connect(start, weak=False)
+    return sessions
 
 
-def _connect_destinations(settings: Settings) -> None:
+def _connect_destinations(settings: Settings) -> Sessions:
     """Makes the schedule's process send states to destinations, too, from its start."""
     sessions = durable_sessions(
         settings.database_url,
@@ -196,9 +206,10 @@ def _connect_destinations(settings: Settings) -> None:
         loop.start()
 
     beat_init.connect(start, weak=False)
+    return sessions
 
 
-def _connect_reports(settings: Settings, app: Celery) -> None:
+def _connect_reports(settings: Settings, app: Celery) -> Sessions:
     """Makes the schedule's process do the jobs of destinations, too, from its start."""
     sessions = durable_sessions(
         settings.database_url, pool_size=REPORT_CONNECTIONS, accepts_loss=settings.accept_data_loss
@@ -211,6 +222,7 @@ def _connect_reports(settings: Settings, app: Celery) -> None:
         atexit.register(loop.stop)
 
     beat_init.connect(start, weak=False)
+    return sessions
 
 
 def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:
@@ -255,7 +267,7 @@ def _connect_process_signals(processor: Processor) -> None:
     worker_process_shutdown.connect(stop_child, weak=False)
 
 
-def _connect_inbound_loops(settings: Settings, app: Celery) -> None:
+def _connect_inbound_loops(settings: Settings, app: Celery) -> Sessions:
     """Runs the loops of the way in beside the schedule, from its start to the end of the process.
 
     The schedule has no child processes, which must not be forked beside threads.
@@ -271,6 +283,7 @@ def _connect_inbound_loops(settings: Settings, app: Celery) -> None:
         atexit.register(loops.stop)
 
     beat_init.connect(start, weak=False)
+    return sessions
 
 
 def _connect_logging(level: str, process: str) -> None:

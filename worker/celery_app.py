@@ -16,8 +16,12 @@ from enrollment.runtime.broker import (
 MAX_CLOCK_DRIFT = 7 * 24 * 3600.0
 
 
-def make_celery_app(broker_url: str) -> Celery:
-    """Returns an application with the queues, the schedule and the settings for durable work."""
+def make_celery_app(broker_url: str, *, answers_remote: bool = False) -> Celery:
+    """Returns an application with the queues, the schedule and the settings for durable work.
+
+    `answers_remote`: workers answer `celery inspect` and send the events that Flower and
+    celery-exporter read. A client that can write to the broker can then stop them.
+    """
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
     app.conf.update(
@@ -39,6 +43,8 @@ def make_celery_app(broker_url: str) -> Celery:
         beat_scheduler="worker.celery_overrides.scheduler:ResilientScheduler",
         beat_max_loop_interval=REDISPATCH_INTERVAL,
         timezone="UTC",
+        worker_enable_remote_control=answers_remote,
+        worker_send_task_events=answers_remote,
     )
     return app
 

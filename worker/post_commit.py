@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import structlog
 from celery import Celery
 
 from enrollment.domain.codes import Lane
@@ -11,6 +12,8 @@ from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.storage.queue.batches import BatchRef
 from worker.processing.transaction import ProcessedBatches
+
+log = structlog.get_logger()
 
 
 class PostCommitNotifier:
@@ -60,8 +63,18 @@ class PostCommitNotifier:
         return length
 
     def notify(self, processed: ProcessedBatches) -> None:
-        """Dispatches the next batches, then publishes which ones were processed."""
+        """Dispatches the next batches, then publishes which ones were processed.
+
+        Then logs which files are finished.
+        """
         for waiting in processed.next:
             self.dispatch(waiting)
         if processed.batch_ids:
             self._completions.publish(processed.batch_ids, processed.submission_ids)
+        for submission in processed.finished:
+            log.info(
+                "submission.done",
+                submission_id=str(submission.id),
+                rows=submission.rows,
+                counts={code.value: number for code, number in submission.tally.counts.items()},
+            )

@@ -28,6 +28,13 @@ def new_api_key() -> tuple[str, bytes]:
     return text, digest_of(text)
 
 
+def creation_fields(key: ApiKey) -> dict[str, object]:
+    """Returns what the log says of a key that was created: nothing that helps to guess it."""
+    expires_at = None if key.expires_at is None else key.expires_at.isoformat()
+    scopes = sorted(key.scopes)
+    return {"key_id": key.id, "name": key.name, "scopes": scopes, "expires_at": expires_at}
+
+
 def digest_of(text: str) -> bytes:
     """Hashes a key. A fast hash is enough, because keys are random."""
     return hashlib.sha256(text.encode()).digest()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
+from api_gateway.http.observation.failure_log import FailureLog
+from api_gateway.http.problems import Problem
 from api_gateway.server.connection_guard import address_of
 from api_gateway.throttle.throttle import Throttle, set_rate_headers, throttled
 from enrollment.domain.codes import CallerKind
@@ -52,6 +54,7 @@ class CallerThrottle:
         }
         #: Hashes of the credentials that were valid since the first failure of their address.
         self._proven: OrderedDict[str, set[int]] = OrderedDict()
+        self._failure_log = FailureLog()
 
     async def count_caller(self, req: Request, resp: Response, caller: Caller) -> None:
         """Counts an authenticated request. Raises Problem 429."""
@@ -109,12 +112,18 @@ class CallerThrottle:
         if seconds is not None:
             raise throttled(seconds)
 
-    async def count_failure(self, req: Request) -> None:
-        """Counts a failed authentication by its address. Raises Problem 429."""
+    def log_failure(self, req: Request, way: str, problem: Problem) -> None:
+        """Logs a failed authentication that is counted elsewhere."""
+        self._failure_log.note(_address(req), way, problem)
+
+    async def count_failure(self, req: Request, problem: Problem) -> None:
+        """Logs a failed authentication, and counts it by its address. Raises Problem 429."""
+        self.log_failure(req, "request", problem)
         await self._count_failure(req, _credentials(req) or 0)
 
-    async def count_failed_login(self, req: Request, text: str) -> None:
-        """Counts a failed log-in like a failed authentication. Raises Problem 429."""
+    async def count_failed_login(self, req: Request, text: str, problem: Problem) -> None:
+        """Logs and counts a failed log-in like a failed authentication. Raises Problem 429."""
+        self.log_failure(req, "console", problem)
         await self._count_failure(req, hash(text))
 
     def note_login(self, req: Request, text: str) -> None:

@@ -15,6 +15,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.permissions import PERMISSIONS, check_caller
+from api_gateway.http.observation.access_log import CONTEXT, TEMPLATE
 from api_gateway.http.observation.request_metrics import ROUTE
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.query_parameters import QueryParameters
@@ -85,6 +86,7 @@ class AuthMiddleware:
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = f"{self._prefix}-{next(self._numbers):08x}"
         req.context.request_id = request_id
+        req.scope[CONTEXT] = req.context
         resp.set_header("X-Request-ID", request_id)
         host = req.get_header("Host")
         if host is not None and not _is_host(host):
@@ -115,6 +117,7 @@ class AuthMiddleware:
         method = _ALIASES.get(req.method, req.method)
         route = self._route_names.get(template, "")
         req.scope[ROUTE] = route
+        req.scope[TEMPLATE] = template
         requirement = PERMISSIONS.get((route, method))
         if requirement is None:
             if self._console is not None and template in self._console.templates:
@@ -141,7 +144,7 @@ class AuthMiddleware:
             return await self._authenticator.identify(req)
         except Problem as problem:
             if problem.status is HTTPStatus.UNAUTHORIZED:
-                await self._throttle.count_failure(req)
+                await self._throttle.count_failure(req, problem)
             raise
 
     async def _throttle_public(

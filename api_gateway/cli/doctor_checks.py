@@ -22,6 +22,7 @@ from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult
 from api_gateway.cli.checks.process_checks import (
     check_destinations,
+    check_inbound,
     check_processes,
     check_relay,
     check_webhooks,
@@ -33,6 +34,7 @@ from api_gateway.cli.context import (
     stack_environment,
 )
 from api_gateway.server.listening import descriptor_limits, max_open_connections
+from api_gateway.status.inbound_backlog import make_inbound_probe
 from api_gateway.status.process_states import load_process_states
 from api_gateway.status.relay_lag import enabled_channels
 from enrollment.domain.errors import DatabaseUnavailable
@@ -77,6 +79,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
     yield from check_tls(settings.database_url, stack_environment(data_dir).get("PGSSLMODE"))
     is_named = "ENROLL_REDIS_URL" in given or (data_dir / REDIS_URL_FILE).is_file()
     yield from check_redis(settings.redis_url, is_named=is_named)
+    yield from check_inbound(make_inbound_probe(settings))
     if settings.broker_url != settings.redis_url:
         yield from map(check_broker, settings.broker_url.split(";"))
     yield from check_disk(settings)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +20,14 @@ def json_option(command: Command) -> Command:
 def print_json(value: object) -> None:
     """Prints a value as JSON, which can be read by other commands."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def log_record(event: str, **fields: object) -> None:
+    """Writes a log record to stderr, unless that is a terminal, whose user has the output."""
+    if not sys.stderr.isatty():
+        from enrollment.runtime.logs import render_record
+
+        click.echo(render_record(event, "cli", **fields), err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from sqlalchemy.orm import Session
@@ -24,12 +25,15 @@ from api_gateway.cli.context import (
     stack_environment,
 )
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.output import examples
+from api_gateway.cli.output import examples, log_record
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
 from enrollment.runtime.private_files import restrict_new_files, write_private_file
 from enrollment.runtime.settings import Settings, from_env
+
+if TYPE_CHECKING:
+    from enrollment.storage.credentials.api_keys import ApiKey
 
 #: Seconds after which a service that is not ready is reported.
 READY_SECONDS = 60.0
@@ -167,6 +171,7 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
 
 def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     """Migrates the database, and stores an admin key in the folder. Raises CannotRun."""
+    from api_gateway.auth.api_keys import creation_fields
     from enrollment.domain.errors import NotDurable
     from enrollment.storage import migrate
     from enrollment.storage.engine import durability
@@ -180,7 +185,9 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=settings.accept_data_loss)
     try:
         with sessions.begin() as session:
-            _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
+            created = _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
+        if created is not None:
+            log_record("key.created", **creation_fields(created))
         _ensure_signing_key(settings)
     except NotDurable as refusal:
         message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
@@ -189,17 +196,19 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
         sessions.dispose()
 
 
-def _ensure_admin_key(session: Session, path: Path) -> None:
-    """Creates an admin key unless the file has one that this database accepts."""
+def _ensure_admin_key(session: Session, path: Path) -> "ApiKey | None":
+    """Creates an admin key, and returns it, unless this database accepts the one in the file."""
     from api_gateway.auth.api_keys import digest_of, new_api_key
     from enrollment.storage.credentials import api_keys
 
     if path.is_file() and api_keys.find_by_digest(session, digest_of(path.read_text().strip())):
-        return
+        return None
     text, digest = new_api_key()
     scopes = frozenset({"admin"})
-    api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    number = api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=now)
     write_private_file(path, text + "\n")
+    return api_keys.ApiKey(number, "admin", scopes, now)
 
 
 def _ensure_signing_key(settings: Settings) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from api_gateway.http.observation.access_log import AccessLog
 from api_gateway.http.observation.request_metrics import measure_request
 
 #: Headers of every response: no guessing of types, no addresses with ids in `Referer`.
@@ -24,8 +25,11 @@ PUBLIC_ROUTE = "enroll.public_route"
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-def add_headers(app: Any, hsts_seconds: float | None) -> Any:
-    """Wraps an ASGI app to add the headers of caching and security to its responses."""
+def add_headers(app: Any, hsts_seconds: float | None, access_log: AccessLog | None = None) -> Any:
+    """Wraps an ASGI app to add the headers of caching and security to its responses.
+
+    Each response is measured, and noted in the log if there is one.
+    """
     always: dict[str, str] = {}
     if hsts_seconds is not None:
         always["Strict-Transport-Security"] = f"max-age={hsts_seconds:.0f}"
@@ -40,7 +44,10 @@ def add_headers(app: Any, hsts_seconds: float | None) -> Any:
                 added = common if PUBLIC_ROUTE in scope else private
                 headers = added.to(event["headers"])
                 event["headers"] = headers if scope["method"] != "OPTIONS" else _complete(headers)
-                measure_request(scope, event["status"], time.perf_counter() - arrived)
+                seconds = time.perf_counter() - arrived
+                measure_request(scope, event["status"], seconds)
+                if access_log is not None:
+                    access_log.note(scope, event["status"], seconds)
             return send(event)
 
         return app(scope, receive, sending)

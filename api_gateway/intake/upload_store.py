@@ -22,6 +22,7 @@ from api_gateway.database import retry_on_conflict
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.file_problems import file_problems
 from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.received_record import describe_stored, log_received
 from api_gateway.intake.record_collector import RecordCollector
 from api_gateway.intake.upload_copy import split_copy
 from api_gateway.intake.upload_split import BatchGroups, SplitUpload, split_upload
@@ -41,13 +42,12 @@ from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.uploads import NewBulk
-from intake_store.group_store import Receipt, store_group
+from intake_store.group_store import store_group
 from intake_store.upload import (
     CompleteUpload,
     StoredUpload,
     Upload,
     new_bulk,
-    queued_submission,
 )
 from schemas.files.batch_draft import BatchDraft
 from schemas.files.source import Limits
@@ -109,7 +109,7 @@ class UploadStore:
             return made
         if self.group_commit is None or not made.is_small:
             return await self._in_pool(self._store_complete, made)
-        return _stored(made, await self.group_commit.accept(made))
+        return describe_stored(made, await self.group_commit.accept(made))
 
     async def _in_pool(self, work: Callable[[A], T], argument: A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work, argument)
@@ -156,7 +156,7 @@ class UploadStore:
         (result,) = stored.results
         if isinstance(result, EnrollmentError):
             raise result
-        return _stored(upload, result)
+        return describe_stored(upload, result)
 
     def _write(
         self, upload: Upload, split: SplitUpload, rest: Iterator[BatchDraft]
@@ -173,10 +173,13 @@ class UploadStore:
             )
             records.store()
             files = groups.encoded_files()
-            return self._publish(upload, bulk.id, total, split.fingerprint, files)
+            stored = self._publish(upload, bulk.id, total, split.fingerprint, files)
         except BaseException:
             self._discard(bulk.id)
             raise
+        if not stored.is_replay:
+            log_received(bulk, upload, total)
+        return stored
 
     def _insert_submission(self, upload: Upload, split: SplitUpload) -> NewBulk:
         """Inserts the unpublished submission."""
@@ -288,11 +291,3 @@ class UploadStore:
 def _must_run_alone(upload: Upload, split: SplitUpload) -> bool:
     """Returns whether its batches are claimed one by one: single requests must not wait for it."""
     return upload.options.must_run_alone or split.lane is Lane.INTERACTIVE
-
-
-def _stored(upload: CompleteUpload, receipt: Receipt) -> StoredUpload:
-    id_ = receipt.submission_id
-    if receipt.batch_id is None:
-        return StoredUpload(id_, is_replay=True)
-    submission = queued_submission(upload, id_, receipt.received_at)
-    return StoredUpload(id_, is_replay=False, submission=submission)

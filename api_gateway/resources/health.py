@@ -18,6 +18,11 @@ from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
 from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
+from api_gateway.status.inbound_backlog import (
+    InboundBacklog,
+    InboundBacklogJson,
+    InboundProbe,
+)
 from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
@@ -77,6 +82,9 @@ class ReadyJson(TypedDict):
         Annotated[Count | None, Doc("Seconds since beat was seen; null: it does not run.")]
     ]
     destinations: NotRequired[Annotated[list[BacklogJson], Doc("What waits for each destination.")]]
+    inbound: NotRequired[
+        Annotated[InboundBacklogJson, Doc("The request stream, if one is set and can be read.")]
+    ]
     findings: list[str]
 
 
@@ -121,6 +129,8 @@ class ReadyResource:
     draining: Draining = field(default_factory=Draining)
     #: The channels of the relay that are enabled.
     channels: tuple[ChannelName, ...] = ()
+    #: Reads the request stream; None without one.
+    inbound: InboundProbe | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -141,7 +151,10 @@ class ReadyResource:
             self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
-        write_json(resp, self._body(state, redis=redis, queue=queue))
+        body = self._body(state, redis=redis, queue=queue)
+        if self.inbound is not None and redis:
+            _add_inbound(body, await self.database.run(self.inbound.read))
+        write_json(resp, body)
 
     on_head = on_get
 
@@ -227,6 +240,15 @@ def _findings_beside(state: DatabaseState) -> list[str]:
     lags = [lag.finding for lag in state.lags]
     destinations = [each.finding for each in state.destinations]
     return [each for each in (*lags, *destinations, *state.processes.findings()) if each]
+
+
+def _add_inbound(body: ReadyJson, backlog: InboundBacklog | None) -> None:
+    if backlog is None:
+        return
+    body["inbound"] = backlog.dump()
+    if backlog.finding:
+        body["status"] = "degraded"
+        body["findings"].append(backlog.finding)
 
 
 def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:

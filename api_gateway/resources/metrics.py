@@ -12,6 +12,7 @@ from prometheus_client.registry import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
 from api_gateway.database import Database
+from api_gateway.status.inbound_backlog import InboundMetrics, InboundProbe
 from api_gateway.status.service_metrics import (
     ServiceMetrics,
     ServiceState,
@@ -34,12 +35,16 @@ class MetricsResource:
     database: Database
     #: The channels of the relay that are enabled.
     channels: tuple[ChannelName, ...] = ()
+    #: Reads the request stream; None without one.
+    inbound: InboundProbe | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Responds with all metrics; those from the database are left out while it is away."""
         registry = CollectorRegistry()
         registry.register(PoolUse({"gateway": self.database.sessions.engine}))
         registry.register(ServiceMetrics(await self._load()))
+        if self.inbound is not None:
+            registry.register(InboundMetrics(await self.database.run(self.inbound.read)))
         resp.content_type = CONTENT_TYPE_LATEST
         resp.data = generate_latest(REGISTRY) + generate_latest(registry)
 

@@ -67,7 +67,9 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_EVENT_BUS_CATALOG_TOPIC": "Topic of these events.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
+    "ENROLL_ACCESS_LOG": "false: log no request.done record for each request.",
     "ENROLL_METRICS_PORT": "PORT or ADDRESS:PORT at which workers and beat serve metrics (none).",
+    "ENROLL_CELERY_REMOTE": "true: workers answer celery inspect, Flower and celery-exporter.",
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
     "ENROLL_FAILPOINTS": "For fault tests only: the faults to inject.",
 }

@@ -88,7 +88,9 @@ class Settings:
     event_bus_catalog_topic: str = "course-catalog-info-changed"
     retention_days: int = 30
     log_level: str = "info"
+    access_log: bool = True
     metrics_port: setting_values.ListenAddress | None = None
+    celery_remote: bool = False
     accept_data_loss: bool = False
     failpoints: str = ""
 

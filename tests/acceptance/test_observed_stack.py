@@ -27,6 +27,7 @@ def service(tmp_path_factory):
     settings = {
         "ENROLL_METRICS_PORT": str(free_port()),
         "ENROLL_EVENT_STREAM": "enroll:seen",
+        "ENROLL_REQUEST_STREAM": "enroll:asked",
     }
     folder = tmp_path_factory.mktemp("seen")
     with embedded_redis() as url, Service(folder, ENROLL_REDIS_URL=url, **settings) as running:
@@ -123,6 +124,19 @@ def test_each_process_counts_what_it_does(service, exposed):
     assert total("gateway", "enroll_live_workers") == 1
     assert total("gateway", "enroll_beat_up") == 1
     assert total("gateway", "enroll_dead_processes") == 0
+
+
+def test_each_pool_of_connections_is_seen(service):
+    family = "enroll_database_connections_limit"
+    pools = {
+        kind: {sample.labels["pool"] for sample in of_process[family].samples}
+        for kind, of_process in scrape(service).items()
+    }
+    assert pools == {
+        "gateway": {"gateway"},
+        "worker": {"worker"},
+        "beat": {"relay", "inbound", "webhooks", "destinations", "reports"},
+    }
 
 
 @needs_proc

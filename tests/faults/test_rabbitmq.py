@@ -12,6 +12,7 @@ from enrollment.runtime.broker import QueueName
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import HalfOpen, Pass
 from tests.support.binaries import ServerMissing
+from tests.support.celery_tools import ping_workers
 from tests.support.long_files import LongFile, at_work, status
 from tests.support.rabbitmq import RabbitServer, rabbitmq_process
 from tests.support.servers import LOOPBACK, redis_process
@@ -86,6 +87,15 @@ def test_singles_and_files_flow_over_durable_quorum_queues(broker, service):
     assert "error" not in {
         line.partition('"level": "')[2][:5] for line in service.log().splitlines()
     }
+
+
+def test_the_tools_of_celery_see_the_workers(broker, service):
+    worker = service.start("worker", ENROLL_CELERY_REMOTE="true")
+
+    replies = wait_until(lambda: ping_workers(ENROLL_BROKER_URL=broker.url), service.log)
+
+    assert list(replies.values()) == [{"ok": "pong"}]
+    worker.bury()
 
 
 def test_a_single_does_not_wait_for_the_file_before_it(service, tmp_path):

@@ -12,6 +12,7 @@ from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import SETTLE_SECONDS
 from enrollment.domain.destinations.records import ApplyResult, Auth
 from enrollment.domain.retries import RETRY_SECONDS
+from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
 from enrollment.storage.destinations import arrivals, deliveries, registry
 from enrollment.storage.engine.sessions import Sessions
@@ -64,6 +65,21 @@ def test_a_state_arrives_once(destinations, ready):
     assert (delivery.state, delivery.attempts, delivery.status) == ("delivered", 1, 200)
     assert delivery.arrived_position == delivery.position == 1
     assert destinations.kinds["lms"].auth == Auth(api_key="secret")
+
+
+def test_attempts_are_counted_by_their_result(destinations, ready):
+    def counts():
+        results = ("delivered", "pending", "failed")
+        return [DESTINATION_ATTEMPTS.labels(each)._value.get() for each in results]
+
+    lms = destinations.add()
+    before = counts()
+    ready("ada")
+    destinations.deliver(lms)
+    ready("bob")
+    destinations.kinds["lms"].answers.append(REFUSED)
+    destinations.deliver(lms)
+    assert [after - at for after, at in zip(counts(), before, strict=True)] == [1, 0, 1]
 
 
 def test_email_and_attributes_are_sent(destinations, ready, world):

@@ -315,7 +315,12 @@ def test_answering_a_batch_says_whose_turn_is_next(world):
     assert [(waiting.id, waiting.lane) for waiting in done.next] == [(second, Lane.BULK)]
     assert world.submission(file).state is State.RUNNING
     assert world.submission(file).tally.counts == {ENROLLED: 2}
-    assert world.deliver(second, third)[-1] == ProcessedBatches((third,), (file,))
+    assert done.finished == ()
+    last = world.deliver(second, third)[-1]
+    assert (last.batch_ids, last.submission_ids, last.next) == ((third,), (file,), ())
+    assert last.tally.counts == {ENROLLED: 1}
+    (finished,) = last.finished
+    assert (finished.id, finished.rows, finished.tally.counts) == (file, 5, {ENROLLED: 5})
     assert world.submission(file).state is State.DONE
     world.check()
 

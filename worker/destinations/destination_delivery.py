@@ -13,6 +13,7 @@ import structlog
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import SentState, StoredDestination
 from enrollment.domain.retries import MAX_RETRY_AFTER, endpoint_pause, retry_delay
+from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
 from enrollment.storage.destinations import deliveries, registry
 from enrollment.storage.engine.sessions import Sessions, database_now
@@ -80,6 +81,7 @@ class DestinationDelivery:
         the current ones are sent once more.
         """
         failures, longest = _rest_of(stored, attempted)
+        sent: list[SentState] = []
         rest = max(pause, longest)
         with self.sessions.begin() as session:
             now = database_now(session)
@@ -88,11 +90,15 @@ class DestinationDelivery:
                 session, stored.id, failures=failures, not_before=not_before, until=until
             )
             if is_ours:
-                deliveries.record(session, [self._sent(each, now) for each in attempted])
-                return
-            late = [each.due.delivery.id for each in attempted]
-            deliveries.send_again(session, late, at=now)
-        log.warning("destination.lease_lost", destination=stored.destination.name)
+                sent = [self._sent(each, now) for each in attempted]
+                deliveries.record(session, sent)
+            else:
+                late = [each.due.delivery.id for each in attempted]
+                deliveries.send_again(session, late, at=now)
+        for state in sent:
+            DESTINATION_ATTEMPTS.labels(state.state.value).inc()
+        if not is_ours:
+            log.warning("destination.lease_lost", destination=stored.destination.name)
 
     def _sent(self, attempted: AttemptedState, now: datetime) -> SentState:
         (delivery, _), _, result = attempted

@@ -47,6 +47,14 @@ log = structlog.get_logger()
 NO_OUTCOMES = Tally()
 
 
+class FinishedSubmission(NamedTuple):
+    """A file all of whose rows have outcomes."""
+
+    id: UUID
+    rows: int
+    tally: Tally
+
+
 class ProcessedBatches(NamedTuple):
     """The batches that one transaction completed, and the next ones to dispatch."""
 
@@ -58,6 +66,8 @@ class ProcessedBatches(NamedTuple):
     tally: Tally = NO_OUTCOMES
     #: Whether `next` goes to the end of the queue, although this worker has time left.
     is_deferred: bool = False
+    #: The submissions of files that are finished, also dry runs and cancelled ones.
+    finished: tuple[FinishedSubmission, ...] = ()
 
 
 class ProbePassed(NamedTuple):
@@ -127,6 +137,7 @@ class BatchTransaction:
             result.submission_ids + completed.submission_ids,
             result.next,
             result.tally + completed.tally,
+            finished=result.finished + completed.finished,
         )
 
     def _process(
@@ -189,16 +200,19 @@ def _store_cancelled(
 ) -> ProcessedBatches:
     """Completes the remaining batches of cancelled submissions, by one statement each."""
     counts = 0
+    finished = []
     for submission, its_batches in _by_submission(cancelled, by_id):
         first = its_batches[0].ordinal or 0
         number = batches.cancel_from(session, submission.id, first, now=now)
         counts += number
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
         submissions.update_tally(session, submission, tally, finished=True, now=now)
+        finished.append(FinishedSubmission(submission.id, submission.total, tally))
     return ProcessedBatches(
         tuple(batch.id for batch in cancelled),
         tuple(submission.id for submission, _ in _by_submission(cancelled, by_id)),
         tally=Tally(counts={Code.CANCELLED: counts}) if counts else NO_OUTCOMES,
+        finished=tuple(finished),
     )
 
 
@@ -215,14 +229,17 @@ def _store_outcomes(
         for batch_id, of_batch in written.outcomes.items()
     ]
     batches.complete(session, rows, now=now)
-    following = []
+    following, finished = [], []
     for submission, its_batches in _by_submission(claimed, by_id):
         tally = sum((written.tally(batch.id) for batch in its_batches), submission.tally)
         following.append(_advance(session, its_batches[-1], submission, tally, now))
+        if tally.completed == submission.total:
+            finished.append(FinishedSubmission(submission.id, submission.total, tally))
     return ProcessedBatches(
         tuple(batch.id for batch in claimed),
         tuple(submission.id for submission, _ in _by_submission(claimed, by_id)),
         tuple(batch for batch in following if batch is not None),
+        finished=tuple(finished),
     )
 
 

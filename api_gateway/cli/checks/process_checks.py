@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.cli.checks.check_result import CheckResult
 from api_gateway.status.destination_backlog import report_backlogs
+from api_gateway.status.inbound_backlog import InboundProbe
 from api_gateway.status.process_states import ProcessStates
 from api_gateway.status.relay_lag import load_lags
 from enrollment.storage.engine.sessions import database_now
@@ -20,6 +21,17 @@ def check_relay(session: Session, channels: Iterable[ChannelName]) -> Iterator[C
             yield CheckResult("wrong", "relay", lag.finding)
         else:
             yield CheckResult("ok", "relay", f"{lag.channel} is {lag.events} events behind")
+
+
+def check_inbound(probe: InboundProbe | None) -> Iterator[CheckResult]:
+    """Checks that no entry of the request stream waits for long; Redis is checked elsewhere."""
+    backlog = None if probe is None else probe.read()
+    if backlog is None:
+        return
+    if backlog.finding:
+        yield CheckResult("wrong", "requests", backlog.finding)
+    else:
+        yield CheckResult("ok", "requests", f"{backlog.number} entries of the stream wait")
 
 
 def check_processes(states: ProcessStates) -> Iterator[CheckResult]:

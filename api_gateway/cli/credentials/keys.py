@@ -8,7 +8,7 @@ import click
 
 from api_gateway.cli.context import data_dir_option, open_sessions
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.output import examples, json_option, print_json
+from api_gateway.cli.output import examples, json_option, log_record, print_json
 
 if TYPE_CHECKING:
     from enrollment.storage.credentials.api_keys import ApiKey
@@ -121,7 +121,7 @@ def _add_key(
     expires_at: datetime | None,
 ) -> "ApiKey":
     """Stores a key. Raises CannotRun for a name that cannot have it."""
-    from api_gateway.auth.api_keys import KeyNameRefused, check_key_name
+    from api_gateway.auth.api_keys import KeyNameRefused, check_key_name, creation_fields
     from enrollment.storage.credentials import api_keys
 
     now = datetime.now(UTC)
@@ -135,7 +135,9 @@ def _add_key(
         number = api_keys.add(
             session, name=name, scopes=scopes, digest=digest, now=now, expires_at=expires_at
         )
-    return api_keys.ApiKey(number, name, scopes, now, expires_at=expires_at)
+    key = api_keys.ApiKey(number, name, scopes, now, expires_at=expires_at)
+    log_record("key.rotated" if same_name else "key.created", **creation_fields(key))
+    return key
 
 
 @keys.command("list", epilog=examples("enroll keys list"))
@@ -206,6 +208,7 @@ def revoke(number: int, data_dir: Path, *, as_json: bool) -> None:
     if not was_in_use:
         message = f"No key {number} is in use (`enroll keys list` shows all keys)."
         raise CannotRun(message)
+    log_record("key.revoked", key_id=number)
     if as_json:
         print_json({"revoked": number})
     else:

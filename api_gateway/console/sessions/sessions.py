@@ -83,7 +83,7 @@ class ConsoleSessions:
             caller, credentials = await self._identify(text)
         except Problem as problem:
             if problem.status == invalid_credentials("").status:
-                await self._throttle.count_failed_login(req, text)
+                await self._throttle.count_failed_login(req, text, problem)
             raise
         self._throttle.note_login(req, text)
         await self.end(req, resp)

@@ -52,7 +52,12 @@ class AccessTokenResource:
         credentials = client_credentials(req, fields)
         if credentials is None:
             raise _invalid_client("The request has no client_id and client_secret.")
-        write_json(resp, await self._answer(credentials, token_type))
+        try:
+            write_json(resp, await self._answer(credentials, token_type))
+        except Problem as problem:
+            if problem.status is HTTPStatus.UNAUTHORIZED:
+                self._throttle.log_failure(req, "token", problem)
+            raise
 
     async def _answer(self, credentials: ClientCredentials, token_type: str) -> AccessTokenJson:
         await self._throttle.count_token_request(credentials.client_id)

@@ -12,12 +12,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 BUILD = Gauge("enroll_build_info", "The release and the kind of this process.", ["version", "kind"])
 
-HTTP_REQUEST_SECONDS = Histogram(
-    "enroll_http_request_duration_seconds",
-    "Seconds from the arrival of a request to the beginning of its response.",
-    ["route", "method", "status"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-)
 COMMIT_GROUP_REQUESTS = Histogram(
     "enroll_commit_group_requests",
     "Requests that were stored together by one transaction.",
@@ -46,6 +40,11 @@ BATCH_ATTEMPTS = Counter(
 WEBHOOK_ATTEMPTS = Counter(
     "enroll_webhook_attempts_total",
     "Attempts to deliver to webhooks: delivered, pending (tried again later), failed (given up).",
+    ["result"],
+)
+DESTINATION_ATTEMPTS = Counter(
+    "enroll_destination_attempts_total",
+    "Attempts to send states to destinations: delivered, pending, failed (refused for good).",
     ["result"],
 )
 INBOUND_REQUESTS = Counter(

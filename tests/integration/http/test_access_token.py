@@ -100,6 +100,16 @@ def test_two_clients_at_once_are_refused(gateway, client):
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
+def test_a_refused_client_is_logged_without_its_secret(gateway):
+    with capture_logs() as records:
+        gateway.post(PATH, **form(grant("nobody")))
+
+    (record,) = [each for each in records if each["event"] == "auth.failed"]
+    assert (record["way"], record["code"]) == ("token", "invalid_client")
+    assert record["reason"] == "The client is unknown, or its secret is wrong."
+    assert SECRET not in str(record)
+
+
 REFUSED = {
     "no body": ({}, 400, "invalid_request"),
     "no grant": ({"client_id": "x", "client_secret": "y"}, 400, "invalid_request"),

@@ -45,6 +45,19 @@ def test_keys_are_made_listed_and_revoked(enroll, scopes_of):
     assert enroll("keys", "revoke", 1).exit_code == 2
 
 
+def test_what_happens_to_keys_is_logged_without_the_keys(enroll):
+    enroll("db", "upgrade")
+    create = ("keys", "create", "sis", "--scope", "enroll")
+
+    results = [enroll(*create), enroll(*create, "--rotate"), enroll("keys", "revoke", 1)]
+
+    records = [json.loads(line) for result in results for line in result.stderr.splitlines()]
+    assert [record["event"] for record in records] == ["key.created", "key.rotated", "key.revoked"]
+    assert [record["key_id"] for record in records] == [1, 2, 1]
+    assert (records[0]["name"], records[0]["scopes"]) == ("sis", ["enroll"])
+    assert not any("enr_" in result.stderr for result in results)
+
+
 def test_a_name_that_has_a_key_gets_another_only_to_rotate(enroll, scopes_of):
     enroll("db", "upgrade")
     create = ("keys", "create", "sis", "--scope", "enroll")

@@ -1,0 +1,10 @@
+"""The application of those who watch workers: `celery --app worker.remote inspect ping`.
+
+It has the broker, the queues and the key prefix of the workers, and no task. The workers answer
+where ENROLL_CELERY_REMOTE is true.
+"""
+
+from enrollment.runtime.settings import from_env
+from worker.celery_app import make_celery_app
+
+app = make_celery_app(from_env().broker_url, answers_remote=True)
