@@ -20,6 +20,9 @@ def make_celery_app(broker_url: str) -> Celery:
     """Returns an application with the queues, the schedule and the settings for durable work."""
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
+    options = app.conf.broker_transport_options
+    if "queue_order_strategy" in options:  # of Redis; RabbitMQ has its own order
+        options["queue_order_strategy"] = "worker.celery_overrides.queue_order:LaneOrder"
     app.conf.update(
         worker_consumer="worker.celery_overrides.consumer:ResilientConsumer",
         task_acks_late=True,
