@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.samples import Sample
 
@@ -17,14 +17,12 @@ def repeated(sample: Sample, rows: int) -> Sample:
     content = io.StringIO()
     table = csv.DictWriter(content, list(term[0]), lineterminator="\n")
     table.writeheader()
-    courses = [json.loads(line) for line in sample.courses.splitlines()]
-    known = {one["course_id"]: one for one in courses}
     made = list(_rows(term, rows))
     table.writerows(made)
     expected = None
     if sample.expected is not None:
-        expected = _outcomes(made, known)
-        if _outcomes(term, known) != sample.expected:
+        expected = expected_end(made, sample.courses).outcomes
+        if expected_end(term, sample.courses).outcomes != sample.expected:
             raise RuntimeError("the reference rules do not give the outcomes of the sample")
     return Sample(
         f"{rows:,} rows of {sample.name}", sample.courses, content.getvalue().encode(), expected
@@ -39,19 +37,29 @@ def _rows(term: Sequence[Mapping[str, str]], rows: int) -> Iterator[dict[str, st
         yield row
 
 
-def _outcomes(
-    rows: Sequence[Mapping[str, str]], courses: Mapping[str, Mapping[str, Any]]
-) -> dict[str, int]:
-    """Counts the expected outcomes by a reference implementation of the rules for such rows."""
+class End(NamedTuple):
+    """The expected result of a term: outcomes by code, and whether each enrollment is active."""
+
+    outcomes: dict[str, int]
+    #: By learner and course.
+    active: dict[tuple[str, str], bool]
+
+
+def expected_end(rows: Sequence[Mapping[str, str]], courses: bytes) -> End:
+    """Returns the result by a reference implementation of the rules for such rows.
+
+    `courses` is NDJSON.
+    """
+    known = {one["course_id"]: one for one in map(json.loads, courses.splitlines())}
     active: dict[tuple[str, str], bool] = {}
     counts: Counter[str] = Counter()
     for row in rows:
         pair, wanted = (row["user"], row["course_id"]), row["is_active"] == "true"
-        outcome = _outcome(active.get(pair), courses[row["course_id"]], row)
+        outcome = _outcome(active.get(pair), known[row["course_id"]], row)
         counts[outcome] += 1
         if outcome != "refused":
             active[pair] = wanted
-    return dict(counts)
+    return End(dict(counts), active)
 
 
 def _outcome(was: bool | None, course: Mapping[str, Any], row: Mapping[str, str]) -> str:  # noqa: FBT001

@@ -24,6 +24,9 @@ def make_celery_app(broker_url: str, *, answers_remote: bool = False) -> Celery:
     """
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
+    options = app.conf.broker_transport_options
+    if "queue_order_strategy" in options:  # of Redis; RabbitMQ has its own order
+        options["queue_order_strategy"] = "worker.celery_overrides.queue_order:LaneOrder"
     app.conf.update(
         worker_consumer="worker.celery_overrides.consumer:ResilientConsumer",
         task_acks_late=True,

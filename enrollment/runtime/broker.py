@@ -30,7 +30,7 @@ class TaskName(StrEnum):
 
 
 class QueueName(StrEnum):
-    """The queues. Workers poll them in the order of their names (kombu supports no other).
+    """The queues. Workers poll them in the order of their names, with a share for the lower ones.
 
     Upkeep comes first, because it takes milliseconds, and because re-dispatching is what detects a
     request that crashes every worker.
