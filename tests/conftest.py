@@ -21,7 +21,13 @@ from tests.support.binaries import ServerMissing
 from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
 #: Folders whose tests start whole services.
-WITH_PROCESSES = ("tests/acceptance/", "tests/faults/", "tests/fault_lab/", "tests/scale_out/")
+WITH_PROCESSES = (
+    "tests/acceptance/",
+    "tests/browser/",
+    "tests/faults/",
+    "tests/fault_lab/",
+    "tests/scale_out/",
+)
 #: The test that installs the project on other Pythons.
 INTERPRETERS = "test_interpreters.py::test_it_installs"
 

@@ -1,7 +1,7 @@
 """Admits requests to the pages of the console: by the session of the browser."""
 
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import falcon
 from falcon.asgi import Request, Response
@@ -68,4 +68,5 @@ def is_own_page(target: str) -> bool:
     """Whether an address is a page of the console: a log-in leads to no other."""
     is_path = target == CONSOLE_PATH or target.startswith((f"{CONSOLE_PATH}/", f"{CONSOLE_PATH}?"))
     is_plain = target.isascii() and target.isprintable() and "\\" not in target
-    return is_path and is_plain and len(target) <= MAX_TARGET
+    segments = unquote(target.partition("?")[0]).split("/")
+    return is_path and is_plain and ".." not in segments and len(target) <= MAX_TARGET

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts newer releases of PgBouncer and Valkey than the system has into a folder of their own, and
-# installs what Debian itself has of RabbitMQ and HAProxy where that is allowed (root).
+# installs what Debian itself has of RabbitMQ, HAProxy and Chromium where that is allowed (root).
 #
 #     tests/servers/fetch.sh [FOLDER]
 #
@@ -27,7 +27,8 @@ install_servers() {
     if [ -e "$policy" ]; then policy=$(mktemp); else printf '#!/bin/sh\nexit 101\n' >"$policy"; fi
     chmod +x "$policy"
     apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install -y --no-install-recommends rabbitmq-server haproxy nginx-light >/dev/null || true
+        apt-get -qq install -y --no-install-recommends \
+        rabbitmq-server haproxy nginx-light chromium >/dev/null || true
     rm -f "$policy"
 }
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.binaries import ServerMissing
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -19,6 +19,14 @@ _FLAGS = (
 )
 #: Levels of log entries that a page must not cause.
 _LOUD = {"error", "warning"}
+
+
+def chromium_program() -> str:
+    """Returns the path of this machine's Chromium. Raises ServerMissing."""
+    program = next(filter(None, map(shutil.which, _NAMES)), None)
+    if program is None:
+        raise ServerMissing("there is no Chromium: tests/servers/fetch.sh installs it, as root")
+    return program
 
 
 class Tab:
@@ -104,10 +112,8 @@ class Tab:
 
 @contextmanager
 def browser_tab(folder: Path) -> Iterator[Tab]:
-    """Gives a page of a new browser; skips the test where there is none."""
-    program = next(filter(None, map(shutil.which, _NAMES)), None)
-    if program is None:
-        pytest.skip("there is no Chromium")
+    """Gives a page of a new browser. Raises ServerMissing."""
+    program = chromium_program()
     commands, to_browser = os.pipe()
     from_browser, answers = os.pipe()
     # the protocol is on the file descriptors 3 and 4
