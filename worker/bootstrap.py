@@ -51,7 +51,7 @@ from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.destination_loop import DESTINATION_CONNECTIONS, DestinationLoop
-from worker.destinations.reports.report_loop import REPORT_CONNECTIONS
+from worker.destinations.reports.report_loop import REPORT_CONNECTIONS, ReportLoop
 from worker.destinations.reports.service import make_report_loop
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
@@ -97,9 +97,9 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
         _connect_metrics(settings, worker_process_init, process.kind, pool)
     else:
         _connect_inbound_loops(settings, app)
-        _connect_webhooks(settings)
-        _connect_destinations(settings)
-        _connect_reports(settings, app)
+        _run_with_beat(
+            _make_webhooks(settings), _make_destinations(settings), _make_reports(settings, app)
+        )
     _connect_heartbeat(sessions, process)
     return app
 
@@ -159,8 +159,29 @@ def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors:
     starts.connect(start, weak=False)
 
 
-def _connect_webhooks(settings: Settings) -> None:
-    """Makes the schedule's process send webhooks, too, from its start."""
+def _run_with_beat(*loops: DeliveryLoop | DestinationLoop | ReportLoop) -> None:
+    """Runs loops in the schedule's process, too, from its start to its end.
+
+    They are told to stop together, so that their last attempts take no longer than one loop's. A
+    loop that does not stop leaves its leases behind, and nothing is sent until these have ended.
+    """
+
+    def start(**_: Any) -> None:
+        for loop in loops:
+            loop.start()
+        atexit.register(stop)
+
+    def stop() -> None:
+        for loop in loops:
+            loop.request_stop()
+        for loop in loops:
+            loop.stop()
+
+    beat_init.connect(start, weak=False)
+
+
+def _make_webhooks(settings: Settings) -> DeliveryLoop:
+    """Makes the loop that sends webhooks. Connects to nothing."""
     sessions = durable_sessions(
         settings.database_url,
         pool_size=DELIVERY_CONNECTIONS,
@@ -170,16 +191,11 @@ def _connect_webhooks(settings: Settings) -> None:
     sender = Sender(http=http)
     encryption = partial(secret_encryption, settings)
     delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
-    loop = DeliveryLoop(sessions, delivery)
-
-    def start(**_: Any) -> None:
-        loop.start()
-
-    beat_init.connect(start, weak=False)
+    return DeliveryLoop(sessions, delivery)
 
 
-def _connect_destinations(settings: Settings) -> None:
-    """Makes the schedule's process send states to destinations, too, from its start."""
+def _make_destinations(settings: Settings) -> DestinationLoop:
+    """Makes the loop that sends states to destinations. Connects to nothing."""
     sessions = durable_sessions(
         settings.database_url,
         pool_size=DESTINATION_CONNECTIONS,
@@ -190,27 +206,16 @@ def _connect_destinations(settings: Settings) -> None:
         make_http=lambda number: guarded_client(policy, max_connections=number),
         encryption=partial(secret_encryption, settings),
     )
-    loop = DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))
-
-    def start(**_: Any) -> None:
-        loop.start()
-
-    beat_init.connect(start, weak=False)
+    return DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))
 
 
-def _connect_reports(settings: Settings, app: Celery) -> None:
-    """Makes the schedule's process do the jobs of destinations, too, from its start."""
+def _make_reports(settings: Settings, app: Celery) -> ReportLoop:
+    """Makes the loop that does the jobs of destinations. Connects to nothing."""
     sessions = durable_sessions(
         settings.database_url, pool_size=REPORT_CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
     notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
-    loop = make_report_loop(settings, sessions, notifier.dispatch)
-
-    def start(**_: Any) -> None:
-        loop.start()
-        atexit.register(loop.stop)
-
-    beat_init.connect(start, weak=False)
+    return make_report_loop(settings, sessions, notifier.dispatch)
 
 
 def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:

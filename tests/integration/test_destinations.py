@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import delete, update
 
 from enrollment.domain.codes import DeliveryState
@@ -423,6 +424,41 @@ def eventually(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
+
+
+def test_the_loop_does_not_wait_for_an_answer_that_does_not_come(destinations, ready, sessions):
+    over, sent = threading.Event(), threading.Event()
+
+    def hang(_):
+        sent.set()
+        over.wait(60)
+        return ARRIVED
+
+    lms = destinations.add(kind=ScriptedKind(else_=hang))
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        ready("ada")
+        assert sent.wait(30)
+        loop.stop()
+        assert not over.is_set()
+    finally:
+        over.set()
+    eventually(lambda: len(destinations.log(lms, DeliveryState.DELIVERED)) == 1)
+
+
+def test_attempts_are_counted_by_their_results(destinations, ready):
+    name = "enroll_destination_attempts_total"
+
+    def counts():
+        results = ("delivered", "pending", "failed")
+        return [REGISTRY.get_sample_value(name, {"result": each}) or 0 for each in results]
+
+    before = counts()
+    lms = destinations.add(kind=ScriptedKind([ARRIVED, REFUSED, AWAY]))
+    ready("ada", "ben", "cem")
+    destinations.deliver(lms)
+    assert [after - old for after, old in zip(counts(), before, strict=True)] == [1, 1, 1]
 
 
 def test_two_readers_do_not_read_the_same(destinations, ready, sessions):

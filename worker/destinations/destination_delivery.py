@@ -13,6 +13,7 @@ import structlog
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import SentState, StoredDestination
 from enrollment.domain.retries import MAX_RETRY_AFTER, endpoint_pause, retry_delay
+from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
 from enrollment.storage.destinations import deliveries, registry
 from enrollment.storage.engine.sessions import Sessions, database_now
@@ -87,12 +88,15 @@ class DestinationDelivery:
             is_ours = registry.end_lease(
                 session, stored.id, failures=failures, not_before=not_before, until=until
             )
+            results = [self._sent(each, now) for each in attempted]
             if is_ours:
-                deliveries.record(session, [self._sent(each, now) for each in attempted])
-                return
-            late = [each.due.delivery.id for each in attempted]
-            deliveries.send_again(session, late, at=now)
-        log.warning("destination.lease_lost", destination=stored.destination.name)
+                deliveries.record(session, results)
+            else:
+                deliveries.send_again(session, [each.delivery_id for each in results], at=now)
+        for result in results:
+            DESTINATION_ATTEMPTS.labels(result.state.value).inc()
+        if not is_ours:
+            log.warning("destination.lease_lost", destination=stored.destination.name)
 
     def _sent(self, attempted: AttemptedState, now: datetime) -> SentState:
         (delivery, _), _, result = attempted

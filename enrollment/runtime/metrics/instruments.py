@@ -48,6 +48,11 @@ WEBHOOK_ATTEMPTS = Counter(
     "Attempts to deliver to webhooks: delivered, pending (tried again later), failed (given up).",
     ["result"],
 )
+DESTINATION_ATTEMPTS = Counter(
+    "enroll_destination_attempts_total",
+    "Attempts to deliver to destinations: delivered, pending (tried again later), failed.",
+    ["result"],
+)
 INBOUND_REQUESTS = Counter(
     "enroll_inbound_requests_total",
     "Requests of the stream and of the task: accepted, refused, postponed (tried again).",
