@@ -162,7 +162,7 @@ def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors:
 def _run_with_beat(*loops: DeliveryLoop | DestinationLoop | ReportLoop) -> None:
     """Runs loops in the schedule's process, too, from its start to its end.
 
-    They are told to stop together, so that their last attempts take no longer than one loop's. A
+    They stop together, so that their last attempts take no longer than one loop's. A
     loop that does not stop leaves its leases behind, and nothing is sent until these have ended.
     """
 
