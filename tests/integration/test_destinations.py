@@ -190,6 +190,17 @@ def test_a_failure_is_tried_again(destinations, ready):
     assert {each.state for each in destinations.log(lms)} == {DeliveryState.DELIVERED}
 
 
+def test_nothing_is_sent_while_a_request_that_was_given_up_may_follow(destinations, ready):
+    """Neither the same state nor a later one: it could come before the one that was given up."""
+    given_up = ApplyResult(error="timeout", may_follow=True)
+    lms = destinations.add(kind=ScriptedKind([given_up]))
+    ready("ada")
+    destinations.deliver(lms)
+    ready("ada", mode="verified")
+    (waits,) = destinations.log(lms)
+    assert waits.next_attempt_at - waits.attempted_at >= timedelta(seconds=SETTLE_SECONDS)
+
+
 def test_retry_after_is_respected_for_the_whole_destination(destinations, ready, sessions):
     lms = destinations.add(kind=ScriptedKind([ApplyResult(429, "", "throttled", retry_after=600)]))
     ready("ada", "ben")

@@ -11,7 +11,11 @@ from uuid import UUID
 import structlog
 
 from enrollment.domain.codes import DeliveryState
-from enrollment.domain.destinations.deliveries import SentState, StoredDestination
+from enrollment.domain.destinations.deliveries import (
+    SETTLE_SECONDS,
+    SentState,
+    StoredDestination,
+)
 from enrollment.domain.retries import MAX_RETRY_AFTER, endpoint_pause, retry_delay
 from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
@@ -103,7 +107,9 @@ class DestinationDelivery:
         state, delay = DeliveryState.DELIVERED, None
         if attempted.must_rest:
             delay = retry_delay(
-                delivery.attempts + 1, random=self.random(), retry_after=result.retry_after
+                delivery.attempts + 1,
+                random=self.random(),
+                retry_after=max(result.retry_after, SETTLE_SECONDS * result.may_follow),
             )
         if result.error is not None:
             state = DeliveryState.FAILED if delay is None else DeliveryState.PENDING
