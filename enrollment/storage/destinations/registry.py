@@ -44,8 +44,8 @@ def put(
     """Adds or replaces a destination; returns it, and whether it was added.
 
     A new one receives what happens from now on. `auth` is encrypted; without it the stored one
-    stays. None is returned where there is none, and where it is for another origin: who changes an
-    address must not get the credentials sent there. One that rested is tried again at once.
+    stays. None is returned where there is none, and where it is for another origin: it must not be
+    sent to an address that it was not given for. One that rested is tried again at once.
     """
     row = session.scalar(
         select(DestinationRow).where(DestinationRow.name == destination.name).with_for_update()
