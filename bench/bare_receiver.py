@@ -1,4 +1,7 @@
-"""A receiver of webhooks that does nothing: 204 to each POST, their number to each GET."""
+"""A receiver that does nothing: its answer to a POST is 204, to a GET their number.
+
+To a POST of a state, as an LMS gets it, the answer is that the state is there.
+"""
 
 import argparse
 import socket
@@ -7,6 +10,9 @@ import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from bench.stack import BACKLOG
+
+STATE_PATH = "/api/enrollment/v1/enrollment"
+_STATE = b'{"mode":"audit","is_active":true}'
 
 
 class BareReceiver:
@@ -25,7 +31,9 @@ class BareReceiver:
         while (await receive()).get("more_body"):
             continue
         self._received += is_post
-        status, body = (204, b"") if is_post else (200, str(self._received).encode())
+        status, body = 200, str(self._received).encode()
+        if is_post:
+            status, body = (200, _STATE) if scope["path"] == STATE_PATH else (204, b"")
         await send(
             {
                 "type": "http.response.start",

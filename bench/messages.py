@@ -1,6 +1,7 @@
 """Measures messages to and from other systems, and what they cost the processing of a file.
 
-Relay, request stream and webhooks each with a baseline that does the same without the service.
+Relay, request stream, webhooks and destinations: each with a baseline that does the same without
+the service.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import redis
 
+from bench.bare_receiver import STATE_PATH
 from bench.progress_query import counting
 from bench.samples import courses, long_file, term
 from bench.stack import COURSE, Servers, Service, Size, server, service
@@ -39,11 +41,13 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
     relayed = [_relay_rates(servers) for _ in range(size.runs)]
     received = [_inbound_rates(servers) for _ in range(size.runs)]
     delivered = [_delivery_rates(servers) for _ in range(size.runs)]
+    applied = [_destination_rates(servers) for _ in range(size.runs)]
     processed = [_bulk_rates(servers) for _ in range(size.runs)]
     return [
         _figure("relay: events, of plain XADD", "events/s", relayed),
         _figure("request stream: stored, of plain XREADGROUP", "requests/s", received),
         _figure("webhooks: delivered, of a plain POST", "messages/s", delivered),
+        _figure("destination: states that arrived, of a plain POST", "states/s", applied),
         _figure("bulk with relay and a webhook, of without", "rows/s", processed, AT_LEAST_PERCENT),
     ]
 
@@ -152,6 +156,27 @@ def _delivery_rates(servers: Servers) -> tuple[float, float]:
             start = time.perf_counter()
             for _ in range(MESSAGES):
                 client.post(receiver, content=body).raise_for_status()
+            return ours, MESSAGES / (time.perf_counter() - start)
+
+
+def _destination_rates(servers: Servers) -> tuple[float, float]:
+    """Returns states per second from the database to an LMS, and by plain requests."""
+    with (
+        servers.database() as url,
+        _receiver() as lms,
+        service(servers, url, workers=1, **_LOCAL) as made,
+    ):
+        members = {"kind": "openedx", "url": lms, "auth": {"api_key": "bench"}}
+        made.http.put("/destinations/lms", json=members).raise_for_status()
+        made.load_courses(courses())
+        made.until_ended(made.submit(long_file(MESSAGES)))
+        with made.beat():
+            ours = _pace(lambda: _received(lms), MESSAGES)
+        body = {"user": "ada", "is_active": True, "course_details": {"course_id": COURSE}}
+        with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
+            start = time.perf_counter()
+            for _ in range(MESSAGES):
+                client.post(f"{lms}{STATE_PATH[1:]}", json=body).raise_for_status()
             return ours, MESSAGES / (time.perf_counter() - start)
 
 

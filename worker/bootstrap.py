@@ -3,7 +3,6 @@
 import atexit
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -15,21 +14,12 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
-from celery.utils.dispatch import Signal
-from prometheus_client import REGISTRY
-from prometheus_client.registry import Collector
 
 from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
-from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.gc_tuning import relax_gc
-from enrollment.runtime.metrics.instruments import describe_process
 from enrollment.runtime.metrics.pool_use import PoolUse
-from enrollment.runtime.metrics.relay_metrics import RelayMetrics
-from enrollment.runtime.outbound.guarded_http import guarded_client
-from enrollment.runtime.outbound.policy import outbound_policy
-from enrollment.runtime.outbound.secret_encryption import secret_encryption
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
@@ -38,34 +28,20 @@ from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.upkeep.heartbeats import ProcessKind, ProcessRecord
 from worker.background.heartbeat import make_heartbeat
-from worker.background.metrics_server import serve_metrics
 from worker.background.repeating_thread import RepeatingThread, stop_together
+from worker.beat_process import connect_beat
 from worker.celery_app import make_celery_app
-from worker.deliveries.attempt import Sender
-from worker.deliveries.delivery_loop import (
-    DELIVERY_CONNECTIONS,
-    MAX_OUTBOUND_CONNECTIONS,
-    DeliveryLoop,
-)
-from worker.deliveries.endpoint_delivery import EndpointDelivery
-from worker.destinations.clients import DestinationClients
-from worker.destinations.destination_delivery import DestinationDelivery
-from worker.destinations.destination_loop import DESTINATION_CONNECTIONS, DestinationLoop
-from worker.destinations.reports.report_loop import REPORT_CONNECTIONS
-from worker.destinations.reports.service import make_report_loop
-from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
+from worker.inbound.service import make_calls
 from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
+from worker.process_metrics import connect_metrics
 from worker.processing.processor import Processor
 from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
 from worker.purge import Purge
-from worker.relay.threads import make_relay_threads
 from worker.tasks import register
 
-#: Connections of the relay: one for each of its threads.
-RELAY_CONNECTIONS = 3
 #: Exit status of commands that find the database unusable.
 EXIT_DATABASE_UNUSABLE = 3
 
@@ -94,9 +70,9 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     _connect_logging(settings.log_level, process.kind)
     if process.kind == ProcessKind.WORKER:
         pool = PoolUse({"worker": sessions.engine})
-        _connect_metrics(settings, worker_process_init, process.kind, pool)
+        connect_metrics(settings, worker_process_init, process.kind, pool)
     else:
-        _connect_beat(settings, app)
+        connect_beat(settings, app)
     _connect_heartbeat(sessions, process)
     return app
 
@@ -119,110 +95,6 @@ def _connect_heartbeat(sessions: Sessions, process: ProcessRecord) -> None:
     else:
         beat_init.connect(start, weak=False)
         atexit.register(stop)
-
-
-def _connect_beat(settings: Settings, app: Celery) -> None:
-    """Makes the schedule's process do its other work, each with connections of its own."""
-    counters = RelayCounters()
-    pools = {
-        "relay": _connect_relay(settings, counters),
-        "inbound": _connect_inbound_loops(settings, app),
-        "webhooks": _connect_webhooks(settings),
-        "destinations": _connect_destinations(settings),
-        "reports": _connect_reports(settings, app),
-    }
-    use = PoolUse({name: sessions.engine for name, sessions in pools.items()})
-    _connect_metrics(settings, beat_init, ProcessKind.BEAT, RelayMetrics(counters), use)
-
-
-def _connect_relay(settings: Settings, counters: RelayCounters) -> Sessions:
-    """Makes the schedule's process run the relay in threads beside the schedule."""
-    sessions = durable_sessions(
-        settings.database_url, pool_size=RELAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
-    )
-    threads = make_relay_threads(settings, sessions, counters)
-
-    def start(**_: Any) -> None:
-        threads.start()
-        atexit.register(threads.stop)
-
-    beat_init.connect(start, weak=False)
-    return sessions
-
-
-def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors: Collector) -> None:
-    """Makes the process serve its metrics from that signal on, if the settings ask for it.
-
-    A worker's are served by its child process, which does the work.
-    """
-    address = settings.metrics_port
-    if address is None:
-        return
-
-    def start(**_: Any) -> None:
-        describe_process(kind)
-        for collector in collectors:
-            REGISTRY.register(collector)
-        serve_metrics(address)
-
-    starts.connect(start, weak=False)
-
-
-def _connect_webhooks(settings: Settings) -> Sessions:
-    """Makes the schedule's process send webhooks, too, from its start."""
-    sessions = durable_sessions(
-        settings.database_url,
-        pool_size=DELIVERY_CONNECTIONS,
-        accepts_loss=settings.accept_data_loss,
-    )
-    http = guarded_client(outbound_policy(settings), max_connections=MAX_OUTBOUND_CONNECTIONS)
-    sender = Sender(http=http)
-    encryption = partial(secret_encryption, settings)
-    delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
-    loop = DeliveryLoop(sessions, delivery)
-
-    def start(**_: Any) -> None:
-        loop.start()
-
-    beat_init.connect(start, weak=False)
-    return sessions
-
-
-def _connect_destinations(settings: Settings) -> Sessions:
-    """Makes the schedule's process send states to destinations, too, from its start."""
-    sessions = durable_sessions(
-        settings.database_url,
-        pool_size=DESTINATION_CONNECTIONS,
-        accepts_loss=settings.accept_data_loss,
-    )
-    policy = outbound_policy(settings)
-    clients = DestinationClients(
-        make_http=lambda number: guarded_client(policy, max_connections=number),
-        encryption=partial(secret_encryption, settings),
-    )
-    loop = DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))
-
-    def start(**_: Any) -> None:
-        loop.start()
-
-    beat_init.connect(start, weak=False)
-    return sessions
-
-
-def _connect_reports(settings: Settings, app: Celery) -> Sessions:
-    """Makes the schedule's process do the jobs of destinations, too, from its start."""
-    sessions = durable_sessions(
-        settings.database_url, pool_size=REPORT_CONNECTIONS, accepts_loss=settings.accept_data_loss
-    )
-    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
-    loop = make_report_loop(settings, sessions, notifier.dispatch)
-
-    def start(**_: Any) -> None:
-        loop.start()
-        atexit.register(loop.stop)
-
-    beat_init.connect(start, weak=False)
-    return sessions
 
 
 def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:
@@ -265,25 +137,6 @@ def _connect_process_signals(processor: Processor) -> None:
     worker_init.connect(check_database, weak=False)
     worker_process_init.connect(start_child, weak=False)
     worker_process_shutdown.connect(stop_child, weak=False)
-
-
-def _connect_inbound_loops(settings: Settings, app: Celery) -> Sessions:
-    """Runs the loops of the way in beside the schedule, from its start to the end of the process.
-
-    The schedule has no child processes, which must not be forked beside threads.
-    """
-    sessions = durable_sessions(
-        settings.database_url, pool_size=LOOP_CONNECTIONS, accepts_loss=settings.accept_data_loss
-    )
-    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
-    loops = make_loops(settings, sessions, notifier.dispatch)
-
-    def start(**_: Any) -> None:
-        loops.start()
-        atexit.register(loops.stop)
-
-    beat_init.connect(start, weak=False)
-    return sessions
 
 
 def _connect_logging(level: str, process: str) -> None:

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
+from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
 from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, load_lags
 from enrollment.domain.codes import Lane
@@ -25,6 +26,7 @@ class ServiceState(NamedTuple):
     lags: Sequence[ChannelLag]
     processes: ProcessStates
     deliveries: PendingDeliveries
+    destinations: Sequence[ReportedBacklog]
 
 
 def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> ServiceState:
@@ -32,7 +34,14 @@ def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> S
     processes = load_process_states(session)
     lags = load_lags(session, channels)
     pending = deliveries.load_pending(session)
-    return ServiceState(processes.now, load_lane_backlogs(session), lags, processes, pending)
+    return ServiceState(
+        processes.now,
+        load_lane_backlogs(session),
+        lags,
+        processes,
+        pending,
+        report_backlogs(session),
+    )
 
 
 class ServiceMetrics(Collector):
@@ -53,6 +62,7 @@ class ServiceMetrics(Collector):
             yield from _relay_metrics(self._state.lags)
             yield from _process_metrics(self._state.processes)
             yield from _webhook_metrics(self._state)
+            yield from _destination_metrics(self._state.destinations)
 
 
 def _queue_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
@@ -110,3 +120,27 @@ def _webhook_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
     )
     age.add_metric([], state.deliveries.age(state.now))
     return number, age
+
+
+def _destination_metrics(destinations: Sequence[ReportedBacklog]) -> Iterable[GaugeMetricFamily]:
+    pending = GaugeMetricFamily(
+        "enroll_destination_pending_deliveries",
+        "Enrollments whose state has not arrived in the destination, counted to 100,000.",
+        labels=["destination"],
+    )
+    age = GaugeMetricFamily(
+        "enroll_destination_oldest_pending_age_seconds",
+        "Seconds for which the oldest of them has waited.",
+        labels=["destination"],
+    )
+    failed = GaugeMetricFamily(
+        "enroll_destination_failed_deliveries",
+        "Enrollments whose state the destination refused, counted to 100,000.",
+        labels=["destination"],
+    )
+    for backlog, now in destinations:
+        oldest = timedelta() if backlog.oldest is None else now - backlog.oldest
+        pending.add_metric([backlog.name], backlog.pending)
+        age.add_metric([backlog.name], max(oldest.total_seconds(), 0.0))
+        failed.add_metric([backlog.name], backlog.failed)
+    return pending, age, failed

@@ -31,6 +31,8 @@ MIN_PULL_SECONDS, MAX_PULL_SECONDS = 60, 31 * 86_400
 #: Requests at the same time, if the destination does not say.
 DEFAULT_CONCURRENCY = 4
 _MAX_CREDENTIAL = 500
+#: Printable ASCII without a blank at either end.
+_HEADER_VALUE = r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"
 
 
 class RateField(fields.Float):
@@ -59,9 +61,10 @@ class KindField(BoundedString):
 class DestinationAuthSchema(StrictSchema):
     """Credentials: a client with its secret, or a key."""
 
-    client_id = BoundedString(max_length=_MAX_CREDENTIAL)
-    client_secret = BoundedString(max_length=_MAX_CREDENTIAL)
-    api_key = BoundedString(max_length=_MAX_CREDENTIAL)
+    client_id = BoundedString(min_length=1, max_length=_MAX_CREDENTIAL)
+    client_secret = BoundedString(min_length=1, max_length=_MAX_CREDENTIAL)
+    #: Becomes a header.
+    api_key = BoundedString(min_length=1, max_length=_MAX_CREDENTIAL, pattern=_HEADER_VALUE)
 
 
 class DestinationSchema(StrictSchema):
@@ -121,6 +124,9 @@ def load_destination(
     Raises marshmallow's ValidationError, with rules as messages.
     """
     members: Any = DESTINATION_SCHEMA.load(data)  # type: ignore[arg-type]
+    if "?" in members["url"]:
+        detail = "it must have no query: paths are appended to it"
+        raise ValidationError({"url": [f"{Rule.DESTINATION}{DETAIL}{detail}"]})
     try:
         check_url(members["url"])
     except ValueError as error:

@@ -1,5 +1,6 @@
 """A second instance of this service as the LMS behind the first: both end in the same state."""
 
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,14 @@ from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import EnrollmentRow
 from tests.support.servers import redis_server
 from tests.support.service import Service, hand_in
-from tests.support.service_processes import ended, open_course, wait_until
+from tests.support.service_processes import (
+    ENROLL,
+    PATIENCE,
+    bare,
+    ended,
+    open_course,
+    wait_until,
+)
 
 COURSE, OTHER = "course-v1:DemoX+ALG101+2025", "course-v1:DemoX+GEO101+2025"
 MODES = [{"slug": "audit"}, {"slug": "verified", "min_price": 149}]
@@ -155,6 +163,46 @@ def test_both_end_equal(front: Service, lms: Service) -> None:
     assert active == {key: state for key, state in states(front).items() if state[1]}
     theirs.dispose()
     sessions.dispose()
+
+
+def enroll(service: Service, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a command against a service."""
+    return subprocess.run(
+        [*ENROLL, *words, "--url", service.url],
+        capture_output=True,
+        text=True,
+        input=typed,
+        env=bare(ENROLL_API_KEY=service.key),
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)  # seven commands, and six processes to start
+def test_from_the_command_line(front: Service, lms: Service, tmp_path: Path) -> None:
+    with lms.http() as http:
+        assert http.put(f"/courses/{COURSE}", json=open_course(COURSE)).is_success
+    change(lms, [{"user": f"u{n}", "course_id": COURSE} for n in range(5)])
+    put = enroll(front, "destinations", "put", CAMPUS, lms.url, "--api-key", typed=f"{lms.key}\n")
+    assert put.returncode == 0, put.stderr
+    assert lms.key not in put.stdout + put.stderr
+
+    pulled = enroll(front, "courses", "pull", "--from", CAMPUS)
+    assert (pulled.returncode, pulled.stdout) == (
+        0,
+        "1 courses: 1 created, 0 changed, 0 unchanged\n",
+    )
+    file = tmp_path / "differences.csv"
+    differing = enroll(front, "destinations", "reconcile", CAMPUS, "-o", str(file))
+    assert (differing.returncode, differing.stdout.splitlines()[0]) == (6, "5 differences")
+    assert file.read_text().count("extra_there") == 5
+    imported = enroll(front, "enrollments", "import", "--from", CAMPUS)
+    assert (imported.returncode, imported.stdout) == (0, "5 enrollments: 5 enrolled\n")
+    equal = enroll(front, "destinations", "reconcile", CAMPUS)
+    assert (equal.returncode, equal.stdout) == (0, "0 differences\n")
+    absent = enroll(front, "destinations", "reconcile", "nowhere")
+    assert absent.returncode == 2, absent.stderr
 
 
 @pytest.mark.slow

@@ -15,6 +15,9 @@ from pathlib import Path
 from tests.fault_lab import kill_loop
 from tests.fault_lab.deliveries.delivery_run import FULL, SMALL, Scale
 from tests.fault_lab.deliveries.plans import EVERYTHING, PLANS, Plan
+from tests.fault_lab.destinations import run as destinations
+from tests.fault_lab.destinations.samples import OULAD, oulad, small
+from tests.fault_lab.destinations.two_instances import FEW, WHOLE, run_on_two_instances
 from tests.fault_lab.fault_injectors import BOTH, FAULTS, UNAVAILABLE, Fault
 from tests.fault_lab.matrix import Matrix
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
@@ -25,6 +28,8 @@ SHARE = 1.0
 SECONDS, SHORT_SECONDS = 6.0, 5.0
 #: Fraction of the load for the short set: all of it must be processed and checked as well.
 SHORT_SHARE = 0.4
+#: Learners of the faults of a destination in the short set.
+LEARNERS = 150
 
 
 def main(words: Sequence[str]) -> int:
@@ -55,8 +60,10 @@ def main(words: Sequence[str]) -> int:
     ) as matrix:
         rows = _all(matrix, runs, special)
         rows += _deliveries(matrix, plans, databases, scale)
+    if destinations.CODE in (only or {destinations.CODE}):
+        rows.append(_destination(folder, is_short=options.short))
     rows += [
-        _unavailable_row(code)
+        _not_here(code, UNAVAILABLE[code])
         for code in UNAVAILABLE
         if not options.short and code in (only or {code})
     ]
@@ -125,8 +132,23 @@ def _deliveries(
     return rows
 
 
-def _unavailable_row(code: str) -> Row:
-    row = Row(fault=code, title=UNAVAILABLE[code], database="", seed=0, result="not here")
+def _destination(folder: Path, *, is_short: bool) -> Row:
+    """Runs the faults of a destination on two instances; prints the row, and its figures."""
+    if is_short:
+        row = run_on_two_instances(folder, "postgresql", small(LEARNERS), FEW)
+    elif OULAD.is_dir():
+        row = run_on_two_instances(folder, "postgresql", oulad(), WHOLE)
+    else:
+        return _not_here(destinations.CODE, "the data set is not in ../shared")
+    print(line(row), flush=True)
+    figures = Path(row.kept) / "figures.json"
+    if figures.exists():
+        print(figures.read_text(), flush=True)
+    return row
+
+
+def _not_here(fault: str, title: str) -> Row:
+    row = Row(fault=fault, title=title, database="", seed=0, result="not here")
     print(line(row), flush=True)
     return row
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import delete, update
 
 from enrollment.domain.codes import DeliveryState
@@ -203,6 +204,17 @@ def test_a_failure_is_tried_again(destinations, ready):
     destinations.make_due()
     assert destinations.deliver(lms) == 2
     assert {each.state for each in destinations.log(lms)} == {DeliveryState.DELIVERED}
+
+
+def test_nothing_is_sent_while_a_request_that_was_given_up_may_follow(destinations, ready):
+    """Neither the same state nor a later one: it could come before the one that was given up."""
+    given_up = ApplyResult(error="timeout", may_follow=True)
+    lms = destinations.add(kind=ScriptedKind([given_up]))
+    ready("ada")
+    destinations.deliver(lms)
+    ready("ada", mode="verified")
+    (waits,) = destinations.log(lms)
+    assert waits.next_attempt_at - waits.attempted_at >= timedelta(seconds=SETTLE_SECONDS)
 
 
 def test_retry_after_is_respected_for_the_whole_destination(destinations, ready, sessions):
@@ -439,6 +451,41 @@ def eventually(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
+
+
+def test_the_loop_does_not_wait_for_an_answer_that_does_not_come(destinations, ready, sessions):
+    over, sent = threading.Event(), threading.Event()
+
+    def hang(_):
+        sent.set()
+        over.wait(60)
+        return ARRIVED
+
+    lms = destinations.add(kind=ScriptedKind(else_=hang))
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        ready("ada")
+        assert sent.wait(30)
+        loop.stop()
+        assert not over.is_set()
+    finally:
+        over.set()
+    eventually(lambda: len(destinations.log(lms, DeliveryState.DELIVERED)) == 1)
+
+
+def test_attempts_are_counted_by_their_results(destinations, ready):
+    name = "enroll_destination_attempts_total"
+
+    def counts():
+        results = ("delivered", "pending", "failed")
+        return [REGISTRY.get_sample_value(name, {"result": each}) or 0 for each in results]
+
+    before = counts()
+    lms = destinations.add(kind=ScriptedKind([ARRIVED, REFUSED, AWAY]))
+    ready("ada", "ben", "cem")
+    destinations.deliver(lms)
+    assert [after - old for after, old in zip(counts(), before, strict=True)] == [1, 1, 1]
 
 
 def test_two_readers_do_not_read_the_same(destinations, ready, sessions):

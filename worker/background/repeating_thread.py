@@ -1,6 +1,7 @@
 """A thread that repeats a step for as long as its process runs, also while servers are away."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -141,3 +142,12 @@ def stop_together(threads: Iterable[RepeatingThread]) -> None:
         thread.request_stop()
     for thread in ending:
         thread.stop()
+
+
+def join_together(threads: Iterable[threading.Thread], *, seconds: float = JOIN_SECONDS) -> bool:
+    """Waits for the ends of threads, for a time in all; returns whether all have ended."""
+    ending = [thread for thread in threads if thread.ident is not None]
+    deadline = time.monotonic() + seconds
+    for thread in ending:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    return not any(thread.is_alive() for thread in ending)

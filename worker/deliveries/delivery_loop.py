@@ -19,6 +19,7 @@ from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
     RepeatingThread,
+    join_together,
     stop_together,
 )
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
@@ -48,7 +49,7 @@ class DeliveryLoop:
         self._sessions = sessions
         self._delivery = delivery
         self._pace = Pace(self._has_waiting_files)
-        self._stopped = threading.Event()
+        self._stopped = delivery.stopped
         self._work = threading.Event()
         self._loops = [
             RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
@@ -63,15 +64,23 @@ class DeliveryLoop:
         for loop in self._loops:
             loop.start()
 
-    def stop(self) -> None:
-        """Stops after the attempts that are being made."""
+    def request_stop(self) -> None:
+        """Lets no further attempt begin. Does not wait for the end of those that are being made."""
         self._stopped.set()
         self._work.set()
+        for loop in self._loops:
+            loop.request_stop()
+
+    def stop(self) -> None:
+        """Stops after the attempts that are being made; those that take too long are left behind.
+
+        Their leases end by themselves, and the messages are sent again.
+        """
+        self.request_stop()
         stop_together(self._loops)
         with self._lock:
             running = [thread for thread, _ in self._running.values()]
-        for thread in running:
-            thread.join()
+        join_together(running)
 
     def _queue_messages(self) -> float:
         """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""

@@ -1,9 +1,10 @@
 """Delivers to one endpoint what is due: several messages at once, each about another subject."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -60,6 +61,8 @@ class EndpointDelivery:
     encryption: Callable[[], SecretEncryption]
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
+    #: Set when no further attempt is to begin, because the process ends.
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def deliver_slice(self, webhook_id: UUID, *, limit: int | None = None) -> int:
         """Sends what is due until one attempt fails; returns the number of attempts.
@@ -105,6 +108,7 @@ class EndpointDelivery:
             slice_.due,
             elapsed=lambda: self.monotonic() - start,
             seconds=SLICE_SECONDS,
+            stopped=self.stopped,
         )
         ended = sending.run(min(IN_FLIGHT, len(slice_.due)))
         self._store(slice_, ended)

@@ -30,17 +30,22 @@ class ParallelSending:
         *,
         elapsed: Callable[[], float],
         seconds: float,
+        stopped: threading.Event,
     ) -> None:
-        """`attempt` must raise nothing; `elapsed` returns the seconds since the slice began."""
+        """`attempt` must raise nothing; `elapsed` returns the seconds since the slice began.
+
+        No attempt begins once `stopped` is set.
+        """
         self._attempt = attempt
         self._waiting = deque(deliveries)
         self._elapsed = elapsed
         self._seconds = seconds
+        self._stopped = stopped
         self._has_failed = False
         self._ended: list[EndedAttempt] = []
 
     def run(self, threads: int) -> list[EndedAttempt]:
-        """Returns the attempts in the order in which they ended; at least one is made."""
+        """Returns the attempts in the order in which they ended; one is made however slow it is."""
         # Daemons: they must not hold up the end of the process.
         others = [threading.Thread(target=self._work, daemon=True) for _ in range(threads - 1)]
         for thread in others:
@@ -51,7 +56,7 @@ class ParallelSending:
         return self._ended
 
     def _work(self) -> None:
-        while not self._has_failed and (not self._ended or self._elapsed() <= self._seconds):
+        while self._may_begin:
             try:
                 delivery = self._waiting.popleft()
             except IndexError:
@@ -59,3 +64,9 @@ class ParallelSending:
             outcome = self._attempt(delivery)
             self._has_failed |= outcome.error is not None
             self._ended.append(EndedAttempt(delivery, outcome, self._elapsed()))
+
+    @property
+    def _may_begin(self) -> bool:
+        if self._has_failed or self._stopped.is_set():
+            return False
+        return not self._ended or self._elapsed() <= self._seconds

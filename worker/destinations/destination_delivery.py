@@ -11,7 +11,11 @@ from uuid import UUID
 import structlog
 
 from enrollment.domain.codes import DeliveryState
-from enrollment.domain.destinations.deliveries import SentState, StoredDestination
+from enrollment.domain.destinations.deliveries import (
+    SETTLE_SECONDS,
+    SentState,
+    StoredDestination,
+)
 from enrollment.domain.retries import MAX_RETRY_AFTER, endpoint_pause, retry_delay
 from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
@@ -81,7 +85,6 @@ class DestinationDelivery:
         the current ones are sent once more.
         """
         failures, longest = _rest_of(stored, attempted)
-        sent: list[SentState] = []
         rest = max(pause, longest)
         with self.sessions.begin() as session:
             now = database_now(session)
@@ -89,14 +92,13 @@ class DestinationDelivery:
             is_ours = registry.end_lease(
                 session, stored.id, failures=failures, not_before=not_before, until=until
             )
+            results = [self._sent(each, now) for each in attempted]
             if is_ours:
-                sent = [self._sent(each, now) for each in attempted]
-                deliveries.record(session, sent)
+                deliveries.record(session, results)
             else:
-                late = [each.due.delivery.id for each in attempted]
-                deliveries.send_again(session, late, at=now)
-        for state in sent:
-            DESTINATION_ATTEMPTS.labels(state.state.value).inc()
+                deliveries.send_again(session, [each.delivery_id for each in results], at=now)
+        for result in results:
+            DESTINATION_ATTEMPTS.labels(result.state.value).inc()
         if not is_ours:
             log.warning("destination.lease_lost", destination=stored.destination.name)
 
@@ -105,7 +107,9 @@ class DestinationDelivery:
         state, delay = DeliveryState.DELIVERED, None
         if attempted.must_rest:
             delay = retry_delay(
-                delivery.attempts + 1, random=self.random(), retry_after=result.retry_after
+                delivery.attempts + 1,
+                random=self.random(),
+                retry_after=max(result.retry_after, SETTLE_SECONDS * result.may_follow),
             )
         if result.error is not None:
             state = DeliveryState.FAILED if delay is None else DeliveryState.PENDING

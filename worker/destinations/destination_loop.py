@@ -6,14 +6,19 @@ leased in the database.
 """
 
 import threading
-from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 
-from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.destinations import registry
 from enrollment.storage.engine.sessions import Sessions, database_now
+from worker.background.repeating_thread import (
+    LoopEvents,
+    Pauses,
+    RepeatingThread,
+    join_together,
+    stop_together,
+)
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.fan_out import DESTINATION_EVENTS_PER_SLICE, read_changes
 
@@ -21,8 +26,13 @@ log = structlog.get_logger()
 
 #: Connections to the database: slices hold none while they send.
 DESTINATION_CONNECTIONS = 4
-#: Seconds between two looks for work, and after a failure of the database.
-_POLL_SECONDS, _OUTAGE_SECONDS = 0.5, 2.0
+#: Seconds between two looks for work.
+_POLL_SECONDS = 0.5
+
+_PAUSES = Pauses(outage=2.0, failure=2.0)
+_EVENTS = LoopEvents(
+    "destinations.database_unavailable", "destinations.step_failed", "destinations.resumed"
+)
 
 
 class DestinationLoop:
@@ -33,8 +43,8 @@ class DestinationLoop:
         self._delivery = delivery
         self._stopped = delivery.stopped
         self._work = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._repeat, args=(step,), name=name, daemon=True)
+        self._loops = [
+            RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
             for name, step in (
                 ("destinations-fan-out", self._queue_changes),
                 ("destinations", self._start_due),
@@ -46,33 +56,27 @@ class DestinationLoop:
 
     def start(self) -> None:
         """Starts reading and sending, each in a thread of its own."""
-        for thread in self._threads:
-            thread.start()
+        for loop in self._loops:
+            loop.start()
 
-    def stop(self) -> None:
-        """Stops after the attempts that are being made."""
+    def request_stop(self) -> None:
+        """Lets no further attempt begin. Does not wait for the end of those that are being made."""
         self._stopped.set()
         self._work.set()
-        for thread in self._threads:
-            thread.join()
+        for loop in self._loops:
+            loop.request_stop()
+
+    def stop(self) -> None:
+        """Stops after the attempts that are being made; those that take too long are left behind.
+
+        Their leases end by themselves, and the states are sent again as they are then.
+        """
+        self.request_stop()
+        stop_together(self._loops)
         with self._lock:
             running = list(self._running.values())
-        for thread in running:
-            thread.join()
-        self._delivery.clients.close()
-
-    def _repeat(self, step: Callable[[], float]) -> None:
-        """Repeats a step, which returns the seconds until the next one."""
-        while not self._stopped.is_set():
-            try:
-                rest = step()
-            except (Conflict, DatabaseUnavailable) as error:
-                log.info("destinations.database_unavailable", because=str(error))
-                rest = _OUTAGE_SECONDS
-            except Exception:
-                log.exception("destinations.step_failed")
-                rest = _OUTAGE_SECONDS
-            self._stopped.wait(rest)
+        if join_together(running):
+            self._delivery.clients.close()
 
     def _queue_changes(self) -> float:
         """Reads a slice of the feed; rests unless more is left."""

@@ -45,7 +45,8 @@ OPERATIONS = (
         {200: Response("Replaced.", _ONE), 201: Response("Added.", _ONE)},
         description=(
             "Each enrollment that changes from now on is applied there, in its last state. Members "
-            "that are not given get their defaults; without `auth` the stored credentials stay. "
+            "that are not given get their defaults; without `auth` the stored credentials stay, "
+            "unless the host changes (400). "
             "The URL must be https and of a public server."
         ),
         body=json_content("NewDestination"),

@@ -78,7 +78,10 @@ class DestinationResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, destination: str) -> None:
-        """Adds or replaces the destination; without `auth` the stored credentials stay."""
+        """Adds or replaces the destination; without `auth` the stored credentials stay.
+
+        They are not kept for another host.
+        """
         members = await self.parts.read_members(req, destination)
         auth = None if members.auth is None else await self.parts.secrets.encrypt(members.auth)
         now = self.parts.now()
@@ -86,7 +89,10 @@ class DestinationResource:
             registry.put, members.destination, auth, destination_id=uuid7(now), now=now
         )
         if stored is None:
-            message = "A new destination needs `auth`: client_id with client_secret, or api_key."
+            message = (
+                "A destination that is new, or has another host, needs `auth`: client_id with "
+                "client_secret, or api_key."
+            )
             raise bad_request("invalid_body", message, finding("auth", None, Rule.REQUIRED))
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
         write_json(resp, dump_destination(stored), status)

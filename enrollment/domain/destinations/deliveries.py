@@ -9,8 +9,9 @@ from enrollment.domain.destinations.records import Destination
 
 #: The kinds of destinations.
 DESTINATION_KINDS = ("openedx",)
-#: Seconds after a failed attempt in which a later change is not sent: the destination may still
-#: be applying a request that was given up here, which must not come after the change.
+#: Seconds after an attempt that was given up in which no state of its enrollment is sent: the
+#: destination may still be applying that request, which must not come after a later one. A later
+#: change waits no longer than that.
 SETTLE_SECONDS = 30
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from enrollment.domain.model import Attribute, Mode
 
@@ -22,6 +23,12 @@ class Destination(NamedTuple):
     #: Seconds between two pulls of courses; None for none.
     pull_courses_every: int | None
 
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Scheme, and host with port: its credentials are for these."""
+        parts = urlsplit(self.url)
+        return parts.scheme, parts.netloc.lower()
+
 
 class Auth(NamedTuple):
     """Decrypted credentials of a destination: a client with its secret, or a key."""
@@ -29,6 +36,10 @@ class Auth(NamedTuple):
     client_id: str | None = None
     client_secret: str | None = None
     api_key: str | None = None
+
+    def __repr__(self) -> str:
+        """Returns the name alone, so that no log and no message of an error has credentials."""
+        return "Auth(...)"
 
 
 class WantedState(NamedTuple):
@@ -57,6 +68,8 @@ class ApplyResult(NamedTuple):
     is_permanent: bool = False
     #: Seconds that the destination asked to wait.
     retry_after: float = 0.0
+    #: Whether the destination may still be applying the state.
+    may_follow: bool = False
 
 
 class RemoteState(NamedTuple):

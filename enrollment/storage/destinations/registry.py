@@ -44,12 +44,15 @@ def put(
     """Adds or replaces a destination; returns it, and whether it was added.
 
     A new one receives what happens from now on. `auth` is encrypted; without it the stored one
-    stays, and None is returned where there is none. One that rested is tried again at once.
+    stays. None is returned where there is none, and where it is for another origin: it must not be
+    sent to an address that it was not given for. One that rested is tried again at once.
     """
     row = session.scalar(
         select(DestinationRow).where(DestinationRow.name == destination.name).with_for_update()
     )
     if row is not None:
+        if auth is None and _stored(row).destination.origin != destination.origin:
+            return None, False
         changed = {"auth": auth} if auth is not None else {}
         values = {**_columns(destination), **changed, "not_before": None}
         session.execute(update(DestinationRow).where(DestinationRow.id == row.id).values(values))

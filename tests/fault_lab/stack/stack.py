@@ -90,21 +90,31 @@ def database_on(sort: str, *, folder: Path | None = None) -> Iterator[DatabaseSe
 
 
 class Stack:
-    """Two gateways, two workers and the schedule beside their servers."""
+    """Gateways, workers and the schedule beside their servers."""
 
-    def __init__(self, database: DatabaseServer, redis: RedisServer, folder: Path) -> None:
+    def __init__(
+        self,
+        database: DatabaseServer,
+        redis: RedisServer,
+        folder: Path,
+        *,
+        gateways: int = GATEWAYS,
+        workers: int = WORKERS,
+        overrides: Overrides = NO_OVERRIDES,
+    ) -> None:
         self.database = database
         self.redis = redis
         self.folder = folder
         self.runs = 0
+        self._overrides = overrides
         self.key, self._digest = new_api_key()
-        self.ports = [free_port() for _ in range(GATEWAYS)]
+        self.ports = [free_port() for _ in range(gateways)]
         self.gateways = [
             SupervisedProcess("gateway", number, ["gateway", "--port", port], folder)
             for number, port in enumerate(self.ports)
         ]
         self.workers = [
-            SupervisedProcess("worker", number, ["worker"], folder) for number in range(WORKERS)
+            SupervisedProcess("worker", number, ["worker"], folder) for number in range(workers)
         ]
         self.beats = [SupervisedProcess("beat", 0, ["beat"], folder)]
         self._lock = threading.Lock()
@@ -120,7 +130,7 @@ class Stack:
             api_keys.add(
                 session, name="faults", scopes=scopes, digest=self._digest, now=datetime.now(UTC)
             )
-        self.apply_overrides(NO_OVERRIDES)
+        self.apply_overrides(self._overrides)
         self._watchdog.start()
         try:
             self.until_ready()

@@ -1,6 +1,7 @@
 """The client of kind `openedx` against an LMS that refuses, throttles, hangs and forgets."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from tests.support.scripted_lms import (
     refuses,
     says,
 )
+from worker.destinations.openedx import reading
 from worker.destinations.openedx.answers import LmsFailure
 from worker.destinations.openedx.applying import ENROLLMENT_PATH, apply_state
 from worker.destinations.openedx.reading import CATALOG_PATH, ENROLLMENTS_PATH, LmsReader
@@ -133,7 +135,7 @@ def test_time_out_after_it_was_applied(lms: ScriptedLms, http: httpx.Client) -> 
     lms.faults[ENROLLMENT_PATH] = [HANGS_AFTER]
     session = session_of(lms, http)
     session.total = 0.5
-    assert apply_state(session, ACTIVE) == ApplyResult(error="timeout")
+    assert apply_state(session, ACTIVE) == ApplyResult(error="timeout", may_follow=True)
     session.total = 5.0
     assert apply_state(session, ACTIVE).error is None
     assert (lms.changes, len(lms.posts)) == (1, 2)
@@ -208,6 +210,64 @@ def test_token_that_is_not_given(
     assert not lms.posts
 
 
+@pytest.mark.parametrize(
+    ("auth", "path", "told"),
+    [
+        (KEY, ENROLLMENT_PATH, API_KEY),
+        (Auth(CLIENT_ID, "s/é&cret"), TOKEN_PATH, "client_secret=s%2F%C3%A9%26cret"),
+        (Auth(CLIENT_ID, "s/é&cret"), TOKEN_PATH, "s/é&cret"),
+    ],
+)
+def test_credentials_that_an_answer_repeats_are_not_stored(
+    lms: ScriptedLms, http: httpx.Client, auth: Auth, path: str, told: str
+) -> None:
+    lms.faults[path] = [says(f"You sent: {told}".encode(), 400)]
+    result = apply_state(session_of(lms, http, auth), ACTIVE)
+    assert result.answer is not None
+    assert result.answer.startswith("You sent: ")
+    assert result.answer.endswith("[hidden]")
+    assert "cret" not in result.answer.partition("client_secret")[2]
+    assert told not in result.answer
+
+
+def test_token_that_an_answer_repeats_is_not_stored(lms: ScriptedLms, http: httpx.Client) -> None:
+    session = session_of(lms, http)
+    apply_state(session, ACTIVE)
+    token = lms.credentials[-1].rpartition(" ")[2]
+    lms.faults[ENROLLMENT_PATH] = [refuses(400, f"JWT {token}")]
+    assert token not in (apply_state(session, ACTIVE).answer or token)
+
+
+def test_credentials_are_in_no_text_of_objects(lms: ScriptedLms, http: httpx.Client) -> None:
+    assert CLIENT_SECRET not in repr(CLIENT)
+    assert CLIENT_SECRET not in repr(session_of(lms, http))
+
+
+def test_one_fetches_a_token_and_the_others_share_its_failure(
+    lms: ScriptedLms, http: httpx.Client
+) -> None:
+    number = 8
+    lms.faults[TOKEN_PATH] = [HANGS_AFTER] * number
+    session = session_of(lms, http)
+    with ThreadPoolExecutor(number) as pool:
+        results = list(pool.map(lambda _: apply_state(session, ACTIVE), range(number)))
+    assert {each.error for each in results} == {"timeout"}
+    assert number - len(lms.faults[TOKEN_PATH]) < number // 2
+    lms.faults[TOKEN_PATH] = []
+    assert apply_state(session, ACTIVE).error is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "may_follow"),
+    [(DROPS, True), (refuses(502), True), (refuses(504), True), (refuses(503), False)],
+)
+def test_request_that_may_be_applied_later(
+    lms: ScriptedLms, http: httpx.Client, fault: Fault, *, may_follow: bool
+) -> None:
+    lms.faults[ENROLLMENT_PATH] = [fault]
+    assert apply_state(session_of(lms, http), ACTIVE).may_follow is may_follow
+
+
 def test_private_address_is_refused(lms: ScriptedLms) -> None:
     with guarded_client(OutboundPolicy()) as http:
         assert apply_state(session_of(lms, http), ACTIVE).error == "destination_refused"
@@ -272,8 +332,27 @@ def test_pages_that_are_none(
 def test_page_that_repeats_ends(lms: ScriptedLms, http: httpx.Client) -> None:
     repeats = says({"results": [], "next": f"{lms.url}/x?cursor=1"})
     lms.faults[ENROLLMENTS_PATH] = [repeats] * 3
-    with pytest.raises(LmsFailure, match="malformed_answer"):
+    with pytest.raises(LmsFailure, match="repeated_page"):
         list(reader_of(lms, http, []).list_states(None))
+
+
+@pytest.mark.parametrize("length", [2, 3, 7])
+def test_pages_in_a_circle_end(lms: ScriptedLms, http: httpx.Client, length: int) -> None:
+    pages = [says({"results": [], "next": f"/?cursor={n % length}"}) for n in range(1, 60)]
+    lms.faults[ENROLLMENTS_PATH] = pages
+    with pytest.raises(LmsFailure, match="repeated_page"):
+        list(reader_of(lms, http, []).list_states(None))
+
+
+def test_pages_without_end_are_given_up(
+    lms: ScriptedLms, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_LIST_PAGES", 5)
+    pages = [says({"results": [], "next": f"/?cursor={n}"}) for n in range(1, 60)]
+    lms.faults[ENROLLMENTS_PATH] = pages
+    with pytest.raises(LmsFailure, match="too_many_pages"):
+        list(reader_of(lms, http, []).list_states(None))
+    assert len(pages) == 54
 
 
 def test_links_of_an_lms_behind_a_proxy(lms: ScriptedLms, http: httpx.Client) -> None:

@@ -58,6 +58,19 @@ def test_what_is_put_replaces_and_the_credentials_stay(gateway, name):
     assert (after.id, after.auth, after.since) == (before.id, before.auth, before.since)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://lms.example.com", "https://lms.example.org:8443", "https://lms.example.org.evil.net"],
+)
+def test_credentials_are_not_kept_for_another_host(gateway, name, url):
+    put(gateway, name)
+    answer = call(gateway, "PUT", name, json={"kind": "openedx", "url": url})
+    assert answer.status_code == 400
+    assert [each["field"] for each in answer.json["errors"]] == ["auth"]
+    assert call(gateway, "GET", name).json["url"] == URL
+    assert put(gateway, name, url=url).status_code == 200
+
+
 def test_a_destination_is_paused_resumed_and_deleted(gateway, name):
     put(gateway, name)
     assert call(gateway, "POST", name, "/pause").json["paused"] is True
@@ -74,6 +87,10 @@ def test_a_destination_is_paused_resumed_and_deleted(gateway, name):
         ({"kind": "sakai"}, "kind", "one_of"),
         ({"url": "http://lms.example.org/"}, "url", "destination"),
         ({"url": "https://169.254.169.254/latest"}, "url", "destination"),
+        ({"url": f"{URL}/?next="}, "url", "destination"),
+        ({"auth": {"api_key": "ключ"}}, "auth.api_key", "pattern"),
+        ({"auth": {"api_key": "a\r\nX: b"}}, "auth.api_key", "pattern"),
+        ({"auth": {"api_key": ""}}, "auth.api_key", "length"),
         ({"auth": {"client_id": "us"}}, "auth", "required"),
         ({"auth": {"client_id": "us", "api_key": SECRET}}, "auth", "required"),
         ({"auth": {"api_key": SECRET * 50}}, "auth.api_key", "length"),

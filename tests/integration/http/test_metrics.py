@@ -1,10 +1,17 @@
 """`/metrics` of a gateway: requests, commits, the cache, and the queue as the database has it."""
 
+from datetime import timedelta
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
+from enrollment.domain.destinations.deliveries import QueuedState
 from enrollment.domain.errors import DatabaseUnavailable
+from enrollment.storage.destinations import deliveries, registry
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
+from enrollment.storage.tables import DestinationDeliveryRow
 from tests.support.gateway import AUDIT, fresh
 
 
@@ -111,6 +118,33 @@ def test_the_queue_is_read_from_the_database(gateway, values):
         assert load_lane_backlogs(session) == dict.fromkeys(
             load_lane_backlogs(session), LaneBacklog()
         )
+
+
+def test_what_waits_for_destinations_is_counted(gateway, values):
+    name = fresh("lms")
+    lms = {"kind": "openedx", "url": "https://8.8.8.8", "auth": {"api_key": "secret"}}
+    path = f"/api/enrollment/v1/destinations/{name}"
+    assert gateway.call("PUT", path, gateway.key("admin"), json=lms).status_code == 201
+    with gateway.sessions.begin() as session:
+        stored = registry.find(session, name)
+        states = [QueuedState("course-v1:a+b+c", user, 1, is_forced=False) for user in "abc"]
+        past = database_now(session) - timedelta(minutes=1)
+        deliveries.queue(session, stored.id, states, now=past)
+        session.execute(
+            update(DestinationDeliveryRow)
+            .where(
+                DestinationDeliveryRow.destination_id == stored.id,
+                DestinationDeliveryRow.username == "a",
+            )
+            .values(state="failed")
+        )
+
+    found = values()
+    assert found["enroll_destination_pending_deliveries", name] == 2
+    assert found["enroll_destination_failed_deliveries", name] == 1
+    assert 60 <= found["enroll_destination_oldest_pending_age_seconds", name] < 3_600
+    gateway.call("DELETE", path, gateway.key("admin"))
+    assert ("enroll_destination_pending_deliveries", name) not in values()
 
 
 def test_without_the_database_the_metrics_of_the_process_remain(gateway, values, monkeypatch):

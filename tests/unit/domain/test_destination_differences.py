@@ -1,9 +1,10 @@
 """Differences between two sorted sides, against a comparison of dictionaries."""
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,9 @@ from enrollment.domain.destinations.differences import (
     DifferenceKind,
     find_differences,
 )
-from worker.destinations.reports.sorting import sorted_states
+from worker.destinations.protocol import DestinationFailure
+from worker.destinations.reports import sorting
+from worker.destinations.reports.sorting import MAX_RUNS, sorted_states
 
 STATES = st.builds(
     ComparedState,
@@ -63,6 +66,24 @@ def test_sorted_once_each_and_the_last_counts(states: list[ComparedState], run: 
     assert list(sorted_states(states, run_states=run)) == [
         state for _, state in sorted(latest(states).items())
     ]
+
+
+def test_any_number_of_runs_is_merged() -> None:
+    states = [
+        ComparedState("c", f"u{n % 150}", "audit" if n < 500 else "verified", is_active=True)
+        for n in range(1_000)
+    ]
+    assert 2 * MAX_RUNS < 1_000 / 3
+    assert list(sorted_states(states, run_states=3)) == [
+        state for _, state in sorted(latest(states).items())
+    ]
+
+
+def test_states_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting, "MAX_SORTED_BYTES", 1_000)
+    endless = (ComparedState("c", f"u{n}", "audit", is_active=True) for n in count())
+    with pytest.raises(DestinationFailure, match="too_many_states"):
+        list(sorted_states(endless, run_states=10))
 
 
 def test_both_sides_are_shown() -> None:

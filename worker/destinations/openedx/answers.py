@@ -2,6 +2,7 @@
 
 import json
 from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus
 
 from enrollment.runtime.outbound.exchanges import storable_text
 from worker.destinations.protocol import DestinationFailure
@@ -9,6 +10,8 @@ from worker.destinations.protocol import DestinationFailure
 #: Bytes of an answer that are stored.
 STORED_BYTES = 1_000
 UNAUTHORIZED = 401
+#: Stands for a credential.
+_HIDDEN = "[hidden]"
 
 
 class LmsAnswer(NamedTuple):
@@ -19,6 +22,8 @@ class LmsAnswer(NamedTuple):
     is_whole: bool = True
     #: Seconds that the LMS asked to wait.
     retry_after: float = 0.0
+    #: Credentials of the request.
+    secrets: tuple[str, ...] = ()
 
     @property
     def is_success(self) -> bool:
@@ -32,8 +37,15 @@ class LmsAnswer(NamedTuple):
 
     @property
     def stored(self) -> str:
-        """The first bytes as text that can be stored."""
-        return storable_text(self.body[:STORED_BYTES])
+        """The first bytes as text that can be stored, without the credentials of the request.
+
+        Some servers show the request on their pages of errors.
+        """
+        text = self.body.decode(errors="replace")
+        for secret in self.secrets:
+            for written in {secret, quote(secret, safe=""), quote_plus(secret)}:
+                text = text.replace(written, _HIDDEN)
+        return storable_text(text.encode(errors="replace")[:STORED_BYTES])
 
     def members(self) -> dict[str, Any] | None:
         """Returns the members of the JSON object; None if the body is no complete one."""

@@ -11,6 +11,10 @@ ENROLLMENT_PATH = "/api/enrollment/v1/enrollment"
 #: Statuses with which the LMS would refuse a repetition as well.
 PERMANENT = frozenset({400, 403, 404, 406})
 _OK, _ACCEPTED, _BAD_REQUEST = 200, 202, 400
+#: Answers of a proxy that waited no longer for the LMS, and failures after the request was sent:
+#: the LMS may go on with it.
+_OF_PROXIES = frozenset({502, 504})
+_AFTER_SENDING = frozenset({"timeout", "connection_lost"})
 #: An instance of this service as the LMS answers with the outcome; Open edX always does.
 _HEADERS = {"Prefer": "wait=8"}
 #: Part of the answer of 1.6 that says why an enrollment was not deactivated.
@@ -75,7 +79,14 @@ def _has_arrived(answer: LmsAnswer, state: WantedState) -> bool | None:
 
 def _result(answer: LmsAnswer, state: WantedState) -> ApplyResult:
     error, is_permanent = _error_of(answer, state)
-    return ApplyResult(answer.status, answer.stored, error, is_permanent, answer.retry_after)
+    return ApplyResult(
+        answer.status,
+        answer.stored,
+        error,
+        is_permanent,
+        answer.retry_after,
+        may_follow=answer.status in _OF_PROXIES,
+    )
 
 
 def _error_of(answer: LmsAnswer, state: WantedState) -> tuple[str | None, bool]:
@@ -97,5 +108,5 @@ def _without_answer(failure: LmsFailure) -> ApplyResult:
     """Returns the result without an answer; or with that of the token request, to be repeated."""
     answer = failure.answer
     if answer is None:
-        return ApplyResult(error=failure.name)
+        return ApplyResult(error=failure.name, may_follow=failure.name in _AFTER_SENDING)
     return ApplyResult(answer.status, answer.stored, failure.name, retry_after=answer.retry_after)

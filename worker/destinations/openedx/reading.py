@@ -27,6 +27,8 @@ CATALOG_PATH = "/api/courses/v1/courses/"
 PAGE_SIZE = 100
 #: Bytes of a page, of which an LMS sends less than 100 kB.
 MAX_PAGE_BYTES = 4 << 20
+#: Pages of one list; one with more has no end.
+MAX_LIST_PAGES = 1_000_000
 #: Longest value of a cursor that is sent back.
 _MAX_CURSOR = 2_000
 #: Attempts to read one page, and the longest wait between two, in seconds.
@@ -79,9 +81,13 @@ class LmsReader:
     def _pages(
         self, path: str, filters: Mapping[str, str], next_of: Callable[[dict[str, Any]], object]
     ) -> Iterator[dict[str, Any]]:
-        """Yields pages. Raises LmsFailure for a page that is none, and for one that repeats."""
+        """Yields pages. Raises LmsFailure for a page that is none, and for a list without end.
+
+        A place is kept at each power of two: pages that go in a circle come to it again.
+        """
         place: Mapping[str, str] = {}
-        while True:
+        kept = place
+        for number in range(1, MAX_LIST_PAGES + 1):
             answer = self._get(path, {**filters, **place})
             page = answer.members()
             if page is None or not answer.is_success:
@@ -91,9 +97,12 @@ class LmsReader:
             if link is None:
                 return
             following = self._place_of(link, path)
-            if following == place:
-                raise LmsFailure("malformed_answer", answer)
+            if following in (place, kept):
+                raise LmsFailure("repeated_page", answer)
+            if number & (number - 1) == 0:
+                kept = following
             place = following
+        raise LmsFailure("too_many_pages")
 
     def _place_of(self, link: object, path: str) -> Mapping[str, str]:
         """Returns the cursor or the page number of a link. Raises LmsFailure.

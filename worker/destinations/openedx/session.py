@@ -42,12 +42,14 @@ class LmsSession:
 
     #: Of the LMS, without a slash at its end.
     root: str
-    auth: Auth
+    auth: Auth = field(repr=False)
     http: httpx.Client
     total: float = OUTBOUND_TOTAL_SECONDS
     monotonic: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _token: _Token | None = None
+    #: The last failure to fetch a token, and when it ended.
+    _failure: tuple[float, LmsFailure] | None = None
 
     def get(self, path: str, params: Mapping[str, str], *, limit: int) -> LmsAnswer:
         """Reads at most `limit` bytes. Raises LmsFailure without an answer."""
@@ -81,12 +83,23 @@ class LmsSession:
         return {"X-Edx-Api-Key": self.auth.api_key or ""}
 
     def _current_token(self, *, refused: _Token | None = None) -> _Token:
-        """Returns the token; one thread fetches it, the others wait. Raises LmsFailure."""
+        """Returns the token; one thread fetches it, the others wait. Raises LmsFailure.
+
+        A failure is that of all who waited: else they would try, and wait, one after the other.
+        """
+        requested_at = self.monotonic()
         with self._lock:
+            if self._failure is not None and self._failure[0] > requested_at:
+                raise self._failure[1]
             token = self._token
             if token is None or token is refused or self.monotonic() >= token.replace_at:
                 self._token = None
-                self._token = token = self._fetch_token()
+                self._failure = None
+                try:
+                    self._token = token = self._fetch_token()
+                except LmsFailure as failure:
+                    self._failure = self.monotonic(), failure
+                    raise
             return token
 
     def _fetch_token(self) -> _Token:
@@ -127,10 +140,22 @@ class LmsSession:
             ):
                 read = read_bounded(response, limit)
                 retry_after = parse_retry_after(response.headers, datetime.now(UTC))
-                return LmsAnswer(response.status_code, read.start, read.is_whole, retry_after)
+                return LmsAnswer(
+                    response.status_code,
+                    read.start,
+                    read.is_whole,
+                    retry_after,
+                    self._secrets(headers),
+                )
         except CALL_ERRORS as error:
             log.info("destination.call_failed", because=type(error).__name__)
             raise LmsFailure(failure_name(error)) from error
+
+    def _secrets(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns what was sent and must not be stored, should an answer repeat it."""
+        token = headers.get("Authorization", "").rpartition(" ")[2]
+        found = (token, self.auth.client_secret, self.auth.api_key)
+        return tuple(each for each in found if each)
 
 
 def _header(token: _Token) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """One job at a destination: its client, its lease, and what it has counted."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ class Job:
     client: DestinationKind
     sessions: Sessions
     holder: str
+    #: Raises to end the job in the middle.
+    check: Callable[[], object]
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -38,6 +40,7 @@ class Job:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Yields a session whose transaction stores the counts, too. Raises LeaseLost."""
+        self.check()
         with self.sessions.begin() as session:
             yield session
             reports.store_counts(session, self.report.id, self.holder, self.counts)
@@ -50,6 +53,7 @@ class Job:
     def remote_states(self) -> Iterator[RemoteState]:
         """Yields the enrollments of the destination in its courses, and counts them."""
         for state in self.client.list_states(self.named_courses()):
+            self.check()
             if matches_course(self.courses, state.course_id):
                 self.counts["there"] += 1
                 yield state

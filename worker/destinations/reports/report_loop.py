@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
 from enrollment.storage.destinations import registry, reports
 from enrollment.storage.destinations.reports import LeaseLost
 from enrollment.storage.engine.sessions import Sessions, database_now
+from worker.background.repeating_thread import LoopEvents, Pauses, RepeatingThread
 from worker.destinations.clients import DestinationClients, UnknownKind
 from worker.destinations.protocol import DestinationFailure
 from worker.destinations.reports.import_intake import ImportIntake
@@ -29,7 +31,12 @@ log = structlog.get_logger()
 REPORT_CONNECTIONS = 3
 #: Seconds of a lease, and between two renewals.
 REPORT_LEASE_SECONDS, _RENEW_SECONDS = 60, 15.0
-_POLL_SECONDS, _OUTAGE_SECONDS = 0.5, 2.0
+_POLL_SECONDS = 0.5
+
+_PAUSES = Pauses(outage=2.0, failure=2.0)
+_EVENTS = LoopEvents(
+    "destinations.database_unavailable", "destinations.step_failed", "destinations.resumed"
+)
 
 
 class _Stopped(Exception):
@@ -46,30 +53,29 @@ class ReportLoop:
     #: Unique among all processes.
     holder: str
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: RepeatingThread = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes the thread, without starting it."""
+        self._thread = RepeatingThread("reports", self._step, _EVENTS, pauses=_PAUSES)
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread = threading.Thread(target=self._repeat, name="reports", daemon=True)
         self._thread.start()
 
-    def stop(self, *, seconds: float = 5.0) -> None:
-        """Ends the thread; a job in the middle is begun anew by another process."""
+    def request_stop(self) -> None:
+        """Ends the job that is being done. Does not wait for it."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(seconds)
+        self._thread.request_stop()
 
-    def _repeat(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                rest = 0.0 if self.run_next() else _POLL_SECONDS
-            except (Conflict, DatabaseUnavailable) as error:
-                log.info("destinations.database_unavailable", because=str(error))
-                rest = _OUTAGE_SECONDS
-            except Exception:
-                log.exception("destinations.step_failed")
-                rest = _OUTAGE_SECONDS
-            self._stopped.wait(rest)
+    def stop(self) -> None:
+        """Ends the thread; a job in the middle is begun anew by another process."""
+        self.request_stop()
+        self._thread.stop()
+
+    def _step(self) -> float:
+        """Does the next job; returns the seconds until the one after it."""
+        return 0.0 if self.run_next() else _POLL_SECONDS
 
     def run_next(self) -> bool:
         """Queues due pulls and does the next job; returns whether there was one.
@@ -120,6 +126,7 @@ class ReportLoop:
                 client=self.clients.find(stored),
                 sessions=self.sessions,
                 holder=self.holder,
+                check=partial(self._pause, 0.0),
             )
             with _Renewal(self, report):
                 self._work(job)
