@@ -20,6 +20,9 @@ MAX_QUEUED_BATCHES = 10_000
 #: Seconds after which an interactive message counts as lost if no worker reported completion,
 #: and the next one is sent.
 ACK_TIMEOUT_SECONDS = 0.2
+#: The same after several such messages in a row: each doubles it. While workers stand still,
+#: messages must not pile up, because files wait behind them afterwards.
+MAX_ACK_TIMEOUT_SECONDS = 1.6
 
 Send = Callable[[BatchRef], None]
 
@@ -42,8 +45,8 @@ class Dispatcher:
 
     A worker that receives one interactive batch claims the whole lane, so at most one
     interactive message is in flight: the latest one is held back until the worker reports
-    completion or `ACK_TIMEOUT_SECONDS` pass. A lost message delays a batch by seconds:
-    maintenance re-dispatches overdue batches.
+    completion or `ACK_TIMEOUT_SECONDS` pass (more if that happened before). A lost message
+    delays a batch by seconds: maintenance re-dispatches overdue batches.
     """
 
     def __init__(self, send: Send, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -52,6 +55,7 @@ class Dispatcher:
         self._inbox: queue.Queue[BatchRef | frozenset[int] | None] = queue.Queue(MAX_QUEUED_BATCHES)
         self._in_flight: BatchRef | None = None
         self._sent_at = 0.0
+        self._ack_timeout = ACK_TIMEOUT_SECONDS
         self._held_back: BatchRef | None = None
         self._breaker = CircuitBreaker(Dependency.QUEUE, monotonic)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -108,7 +112,7 @@ class Dispatcher:
     def _is_in_flight(self) -> bool:
         if self._in_flight is None:
             return False
-        return self._monotonic() - self._sent_at < ACK_TIMEOUT_SECONDS
+        return self._monotonic() - self._sent_at < self._ack_timeout
 
     def _complete(self, batch_ids: frozenset[int]) -> None:
         if self._held_back is not None and self._held_back.id in batch_ids:
@@ -136,4 +140,7 @@ class Dispatcher:
             return
         self._breaker.record_success()
         if batch.claims_lane:
+            is_acknowledged = self._in_flight is None
+            longer = min(2 * self._ack_timeout, MAX_ACK_TIMEOUT_SECONDS)
+            self._ack_timeout = ACK_TIMEOUT_SECONDS if is_acknowledged else longer
             self._in_flight, self._sent_at = batch, self._monotonic()

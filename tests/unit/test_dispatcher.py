@@ -5,7 +5,11 @@ import threading
 import pytest
 from kombu.exceptions import OperationalError
 
-from api_gateway.intake.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
+from api_gateway.intake.dispatcher import (
+    ACK_TIMEOUT_SECONDS,
+    MAX_ACK_TIMEOUT_SECONDS,
+    Dispatcher,
+)
 from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.storage.queue.batches import BatchRef
@@ -105,6 +109,22 @@ def test_looking_again_with_nothing_held_back_rings_for_nothing(bench):
     bench.dispatcher._flush_expired()
 
     assert bench.sent == [1]
+
+
+def test_while_workers_stand_still_messages_do_not_pile_up(bench):
+    """Singles all the time, for four minutes; then a worker completes what waits."""
+    number = 0
+    for number in range(2_400):
+        bench.take(single(number))
+        bench.now += 0.1
+        bench.dispatcher._flush_expired()
+    assert len(bench.sent) <= 240 / MAX_ACK_TIMEOUT_SECONDS + 5
+
+    bench.take(answered(*range(number + 1)), single(number + 1), single(number + 2))
+    bench.now += 1.01 * ACK_TIMEOUT_SECONDS
+    bench.dispatcher._flush_expired()
+
+    assert bench.sent[-2:] == [number + 1, number + 2]
 
 
 # --- other batches ------------------------------------------------------------------------
