@@ -62,8 +62,10 @@ def records(up):
         for method, path, body in OF_ADMINS:
             made = http.request(method, path, json=body)
             assert made.is_success, made.text
+        plan = http.post("/submissions?dry_run=true", json={"enrollments": rows})
+        ended(http, plan.json()["submission_id"], up.log)
         sent = {
-            "submissions-one": http.post("/submissions?dry_run=true", json={"enrollments": rows}),
+            "submissions-one": plan,
             "submissions-one-result": http.post("/submissions", json={"enrollments": rows}),
             "submissions-one-request": ask(http, "single", COURSE),
         }
@@ -132,7 +134,8 @@ def test_a_page_of_a_running_file_is_for_everybody(browser, up, records, window,
         user.open("/console/upload")
         page.get_by_label("File", exact=True).set_input_files(path)
         page.get_by_role("button", name="Show the plan").click()
-        expect(page.locator("#progress")).not_to_have_attribute("value", "0")
+        expect(page.locator("#live-note")).to_have_text("It is running.")
+        expect(page.locator("#state")).to_have_text("Running")
         page.screenshot(path=PICTURES / window / "running.png", full_page=True)
         wrong = judged(page, "running", window)
         page.get_by_role("button", name="Cancel", exact=True).click()
