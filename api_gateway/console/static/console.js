@@ -52,6 +52,10 @@
     const note = document.getElementById("live-note");
     if (note && status.state === "running" && note.textContent !== "It is running.") {
       note.textContent = "It is running.";
+      const pill = document.querySelector("#state .pill");
+      if (pill && pill.textContent === "Waiting") {
+        pill.textContent = "Running";
+      }
     }
   }
 
