@@ -51,7 +51,7 @@ def test_log_in_and_upload_need_no_mouse(visitor, up, file):
 
     press_until(page, "File")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(file)
     press_until(page, "Show the plan")
     page.keyboard.press("Enter")

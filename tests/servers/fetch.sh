@@ -26,9 +26,11 @@ install_servers() {
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then policy=$(mktemp); else printf '#!/bin/sh\nexit 101\n' >"$policy"; fi
     chmod +x "$policy"
-    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install -y --no-install-recommends \
-        rabbitmq-server haproxy nginx-light chromium >/dev/null || true
+    apt-get -qq update
+    for package in rabbitmq-server haproxy nginx-light chromium; do # each where there is one
+        DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install -y --no-install-recommends "$package" >/dev/null || true
+    done
     rm -f "$policy"
 }
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 #: Seconds of rest for each second of processor time, while a file is being processed.
-REST_FACTOR = 15.0
+REST_FACTOR = 20.0
 #: Longest rest in seconds.
 LONGEST_REST = 0.9
 #: Age in seconds from which messages are sent at full speed all the same: under constant load they
