@@ -1,11 +1,15 @@
-"""API keys: format, scopes, names, hash for storage."""
+"""API keys: format, scopes, names, hash for storage, creation."""
 
 import hashlib
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
+from sqlalchemy.orm import Session
+
+from enrollment.storage.credentials import api_keys
 from enrollment.storage.credentials.api_keys import ApiKey
 
 #: Scopes that an API key may have; `admin` includes all others.
@@ -22,10 +26,36 @@ class KeyNameRefused(ValueError):
     """A key of that name cannot be created; the message says what to do."""
 
 
+class NewApiKey(NamedTuple):
+    """A key that was created, and its text, which is stored nowhere."""
+
+    key: ApiKey
+    text: str
+
+
 def new_api_key() -> tuple[str, bytes]:
     """Generates a key of 256 random bits; returns it with its hash."""
     text = KEY_PREFIX + secrets.token_urlsafe(32)
     return text, digest_of(text)
+
+
+def create_key(
+    session: Session,
+    name: str,
+    scopes: frozenset[str],
+    *,
+    rotate: bool,
+    expires_at: datetime | None,
+    now: datetime,
+) -> NewApiKey:
+    """Creates a key. Makes others who create keys wait. Raises KeyNameRefused."""
+    api_keys.lock_names(session)
+    check_key_name(name, api_keys.find_by_name(session, name), scopes, rotate=rotate, now=now)
+    text, digest = new_api_key()
+    number = api_keys.add(
+        session, name=name, scopes=scopes, digest=digest, now=now, expires_at=expires_at
+    )
+    return NewApiKey(ApiKey(number, name, scopes, now, expires_at=expires_at), text)
 
 
 def digest_of(text: str) -> bytes:
@@ -64,7 +94,7 @@ def check_key_name(
         state = "is in use" if any(key.is_live(now) for key in kept) else "has expired"
         message = (
             f"A key named {name} {state}, and keys with the same name are one caller: choose "
-            "another name, or give --rotate to create its successor."
+            "another name, or rotate it (`--rotate`) to create its successor."
         )
         raise KeyNameRefused(message)
     if kept and scopes not in {key.scopes for key in kept}:

@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 from api_gateway.console.navigation import CONSOLE_PATH
 from api_gateway.console.renderer import Renderer
 from api_gateway.console.sessions.sessions import ConsoleSessions
+from api_gateway.http.problems import Problem
 from api_gateway.parts import Parts
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource
@@ -32,6 +33,12 @@ def see_other(resp: Response, path: str) -> None:
     """Sends the browser to a page of the console, with a GET; `path` is below `/console`."""
     resp.status = HTTPStatus.SEE_OTHER
     resp.set_header("Location", f"{CONSOLE_PATH}{path}")
+
+
+def check_is_shown(problem: Problem) -> None:
+    """Raises a problem again unless it is about the fields of a form, which shows it."""
+    if problem.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}:
+        raise problem
 
 
 def drop_empty_parameters(req: Request) -> None:
