@@ -33,6 +33,11 @@ class ConsolePage(NamedTuple):
     is_public: bool = False
 
 
+def form_page(template: str, resource: object, operation: str) -> ConsolePage:
+    """Returns the route of a form, which needs the permission of an operation's POST."""
+    return ConsolePage(template, resource, {"POST": ((operation, "POST"),)})
+
+
 class NavigationEntry(NamedTuple):
     """A link of the navigation, for callers who are permitted the operation."""
 
@@ -47,6 +52,9 @@ NAVIGATION = (
     NavigationEntry("Submissions", f"{CONSOLE_PATH}/submissions", ("submissions", "GET")),
     NavigationEntry("Learners", f"{CONSOLE_PATH}/learners", ("learner", "GET")),
     NavigationEntry("Courses", f"{CONSOLE_PATH}/courses", ("courses", "GET")),
+    NavigationEntry("Crosswalks", f"{CONSOLE_PATH}/crosswalks", ("crosswalk", "GET")),
+    NavigationEntry("Webhooks", f"{CONSOLE_PATH}/webhooks", ("webhooks", "GET")),
+    NavigationEntry("Destinations", f"{CONSOLE_PATH}/destinations", ("destinations", "GET")),
     NavigationEntry("Keys", f"{CONSOLE_PATH}/keys", ("console_keys", "GET")),
 )
 

@@ -25,6 +25,10 @@ PAGES = [
     "/console/submissions",
     "/console/learners",
     "/console/courses",
+    "/console/crosswalks",
+    "/console/crosswalks/sis",
+    "/console/webhooks",
+    "/console/destinations",
     "/console/keys",
     "/console/keys/clients",
 ]
