@@ -12,6 +12,7 @@ from api_gateway.console.pages.admin.webhooks import webhook_pages
 from api_gateway.console.pages.assets import asset_pages
 from api_gateway.console.pages.courses import course_pages
 from api_gateway.console.pages.crosswalks import crosswalk_pages
+from api_gateway.console.pages.health import health_pages
 from api_gateway.console.pages.learners import learner_pages
 from api_gateway.console.pages.login import login_pages
 from api_gateway.console.pages.overview import overview_pages
@@ -58,6 +59,7 @@ def make_console(parts: Parts, resources: dict[str, object]) -> Console:
         *learner_pages(shared),
         *course_pages(shared),
         *crosswalk_pages(shared, resources),
+        *health_pages(shared, resources),
         *webhook_pages(shared, resources),
         *destination_pages(shared, resources),
         *key_pages(shared),

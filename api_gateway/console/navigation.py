@@ -53,6 +53,7 @@ NAVIGATION = (
     NavigationEntry("Learners", f"{CONSOLE_PATH}/learners", ("learner", "GET")),
     NavigationEntry("Courses", f"{CONSOLE_PATH}/courses", ("courses", "GET")),
     NavigationEntry("Crosswalks", f"{CONSOLE_PATH}/crosswalks", ("crosswalk", "GET")),
+    NavigationEntry("Health", f"{CONSOLE_PATH}/health", ("metrics", "GET")),
     NavigationEntry("Webhooks", f"{CONSOLE_PATH}/webhooks", ("webhooks", "GET")),
     NavigationEntry("Destinations", f"{CONSOLE_PATH}/destinations", ("destinations", "GET")),
     NavigationEntry("Keys", f"{CONSOLE_PATH}/keys", ("console_keys", "GET")),

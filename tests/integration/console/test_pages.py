@@ -27,6 +27,7 @@ PAGES = [
     "/console/courses",
     "/console/crosswalks",
     "/console/crosswalks/sis",
+    "/console/health",
     "/console/webhooks",
     "/console/destinations",
     "/console/keys",
