@@ -58,6 +58,11 @@ REPORT_WORDS: Mapping[str, tuple[str, str]] = {
     "done": ("Done", "good"),
     "failed": ("Failed", "bad"),
 }
+REPORT_KINDS: Mapping[str, str] = {
+    "reconcile": "Comparison",
+    "pull": "Courses read",
+    "import": "Enrollments read",
+}
 DIFFERENCE_WORDS: Mapping[str, str] = {
     "missing_there": "Missing there",
     "extra_there": "Only there",
