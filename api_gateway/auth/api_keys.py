@@ -1,11 +1,15 @@
-"""API keys: format, scopes, names, hash for storage."""
+"""API keys: format, scopes, names, hash for storage, creation."""
 
 import hashlib
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
+from sqlalchemy.orm import Session
+
+from enrollment.storage.credentials import api_keys
 from enrollment.storage.credentials.api_keys import ApiKey
 
 #: Scopes that an API key may have; `admin` includes all others.
@@ -22,6 +26,20 @@ class KeyNameRefused(ValueError):
     """A key of that name cannot be created; the message says what to do."""
 
 
+class NewApiKey(NamedTuple):
+    """A key that was created, and its text, which is stored nowhere."""
+
+    key: ApiKey
+    text: str
+    #: Whether there was a key of that name.
+    is_rotation: bool
+
+    @property
+    def log_event(self) -> str:
+        """The name of the log event of its creation."""
+        return "key.rotated" if self.is_rotation else "key.created"
+
+
 def new_api_key() -> tuple[str, bytes]:
     """Generates a key of 256 random bits; returns it with its hash."""
     text = KEY_PREFIX + secrets.token_urlsafe(32)
@@ -33,6 +51,27 @@ def creation_fields(key: ApiKey) -> dict[str, object]:
     expires_at = None if key.expires_at is None else key.expires_at.isoformat()
     scopes = sorted(key.scopes)
     return {"key_id": key.id, "name": key.name, "scopes": scopes, "expires_at": expires_at}
+
+
+def create_key(
+    session: Session,
+    name: str,
+    scopes: frozenset[str],
+    *,
+    rotate: bool,
+    expires_at: datetime | None,
+    now: datetime,
+) -> NewApiKey:
+    """Creates a key. Makes others who create keys wait. Raises KeyNameRefused."""
+    api_keys.lock_names(session)
+    same_name = api_keys.find_by_name(session, name)
+    check_key_name(name, same_name, scopes, rotate=rotate, now=now)
+    text, digest = new_api_key()
+    number = api_keys.add(
+        session, name=name, scopes=scopes, digest=digest, now=now, expires_at=expires_at
+    )
+    key = ApiKey(number, name, scopes, now, expires_at=expires_at)
+    return NewApiKey(key, text, is_rotation=bool(same_name))
 
 
 def digest_of(text: str) -> bytes:
@@ -71,7 +110,7 @@ def check_key_name(
         state = "is in use" if any(key.is_live(now) for key in kept) else "has expired"
         message = (
             f"A key named {name} {state}, and keys with the same name are one caller: choose "
-            "another name, or give --rotate to create its successor."
+            "another name, or rotate it (`--rotate`) to create its successor."
         )
         raise KeyNameRefused(message)
     if kept and scopes not in {key.scopes for key in kept}:

@@ -3,8 +3,11 @@
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
+
+from sqlalchemy.orm import Session
 
 from api_gateway.auth.api_keys import digest_of
 from api_gateway.auth.cached_lookup import CachedLookup, Found
@@ -28,6 +31,19 @@ _NO_DIGEST = bytes(32)
 
 class ClientNameRefused(ValueError):
     """A client of that name cannot be created; the message says what to do."""
+
+
+class ClientIdTaken(ClientNameRefused):
+    """There is or was a client with that id; the message says what to do."""
+
+
+class NewClient(NamedTuple):
+    """A client that was created, and its secret, which is stored nowhere."""
+
+    number: int
+    client_id: str
+    username: str
+    secret: str
 
 
 class Client(NamedTuple):
@@ -60,6 +76,43 @@ def check_client(client_id: str, username: str) -> str:
         message = f"{username!r} is not a valid username."
         raise ClientNameRefused(message)
     return parsed
+
+
+def create_client(
+    session: Session,
+    client_id: str,
+    username: str,
+    *,
+    is_staff: bool,
+    configured: Collection[str],
+    now: datetime,
+) -> NewClient:
+    """Creates a client, and registers its user as a learner.
+
+    `configured` are the ids of clients in the settings, which have priority. Raises ClientIdTaken,
+    ClientNameRefused.
+    """
+    if client_id in configured:
+        message = f"ENROLL_OAUTH_CLIENTS has a client {client_id} already: choose another name."
+        raise ClientIdTaken(message)
+    username = check_client(client_id, username)
+    secret, digest = new_client_secret()
+    number = oauth_clients.add(
+        session,
+        client_id=client_id,
+        digest=digest,
+        username=username,
+        is_staff=is_staff,
+        now=now,
+    )
+    if number is None:
+        message = (
+            f"There is or was a client {client_id}, and an id is never given again: choose another "
+            "name. To change a secret, create a client with another name, then revoke this one."
+        )
+        raise ClientIdTaken(message)
+    oauth_clients.register_user(session, username, is_staff=is_staff)
+    return NewClient(number, client_id, username, secret)
 
 
 def configured_clients(settings: Settings) -> dict[str, Client]:

@@ -5,8 +5,14 @@ from typing import cast
 
 from api_gateway.console.gate import ConsoleGate
 from api_gateway.console.navigation import ConsolePage
+from api_gateway.console.pages.admin.clients import client_pages
+from api_gateway.console.pages.admin.destinations import destination_pages
+from api_gateway.console.pages.admin.keys import key_pages
+from api_gateway.console.pages.admin.webhooks import webhook_pages
 from api_gateway.console.pages.assets import asset_pages
 from api_gateway.console.pages.courses import course_pages
+from api_gateway.console.pages.crosswalks import crosswalk_pages
+from api_gateway.console.pages.health import health_pages
 from api_gateway.console.pages.learners import learner_pages
 from api_gateway.console.pages.login import login_pages
 from api_gateway.console.pages.overview import overview_pages
@@ -52,6 +58,12 @@ def make_console(parts: Parts, resources: dict[str, object]) -> Console:
         *submission_pages(shared),
         *learner_pages(shared),
         *course_pages(shared),
+        *crosswalk_pages(shared, resources),
+        *health_pages(shared, resources),
+        *webhook_pages(shared, resources),
+        *destination_pages(shared, resources),
+        *key_pages(shared),
+        *client_pages(shared),
     )
     gate = ConsoleGate(sessions, parts.throttle, {page.template: page for page in pages})
     return Console(pages, gate, shared.renderer.write_problem)

@@ -7,8 +7,8 @@ import falcon
 from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller_throttle import CallerThrottle
-from api_gateway.auth.permissions import PERMISSIONS, check_caller
-from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
+from api_gateway.auth.permissions import check_caller
+from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage, requirement_of
 from api_gateway.console.sessions.sessions import ConsoleSessions
 from api_gateway.http.problems import unauthenticated
 from api_gateway.http.response_headers import PUBLIC_ROUTE
@@ -54,7 +54,7 @@ class ConsoleGate:
         req.context.session, req.context.caller = session, session.caller
         await self._throttle.count_caller(req, resp, session.caller)
         for operation in page.needs[method]:
-            check_caller(session.caller, PERMISSIONS[operation])
+            check_caller(session.caller, requirement_of(operation))
 
 
 def _login_link(req: Request) -> str:

@@ -54,6 +54,11 @@ class Renderer:
             "outcome_words": words.OUTCOME_WORDS,
             "state_words": words.STATE_WORDS,
             "result_words": words.RESULT_WORDS,
+            "delivery_words": words.DELIVERY_WORDS,
+            "report_words": words.REPORT_WORDS,
+            "report_kinds": words.REPORT_KINDS,
+            "difference_words": words.DIFFERENCE_WORDS,
+            "disabled_words": words.DISABLED_WORDS,
         }
 
     def write(

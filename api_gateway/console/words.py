@@ -46,6 +46,34 @@ RESULT_WORDS: Mapping[SubmissionResult, tuple[str, str]] = {
     SubmissionResult.PARTIAL: ("Some rows failed", "warn"),
     SubmissionResult.FAILED: ("Failed", "bad"),
 }
+#: States of deliveries, and of reports of destinations, with their colours.
+DELIVERY_WORDS: Mapping[str, tuple[str, str]] = {
+    "pending": ("Waiting", "change"),
+    "delivered": ("Delivered", "good"),
+    "failed": ("Failed", "bad"),
+}
+REPORT_WORDS: Mapping[str, tuple[str, str]] = {
+    "queued": ("Waiting", "change"),
+    "running": ("Running", "change"),
+    "done": ("Done", "good"),
+    "failed": ("Failed", "bad"),
+}
+REPORT_KINDS: Mapping[str, str] = {
+    "reconcile": "Comparison",
+    "pull": "Courses read",
+    "import": "Enrollments read",
+}
+DIFFERENCE_WORDS: Mapping[str, str] = {
+    "missing_there": "Missing there",
+    "extra_there": "Only there",
+    "other_activity": "Active on one side",
+    "other_mode": "Another mode",
+}
+DISABLED_WORDS: Mapping[str, str] = {
+    "operator": "Disabled by an operator",
+    "gone": "Disabled: it answered 410",
+    "unverified": "Not verified: it has not answered the challenge",
+}
 #: Stands for what is not known or not set.
 NO_VALUE = "\N{EN DASH}"
 _MINUTE, _HOUR = 60, 3_600

@@ -105,6 +105,18 @@ class CrosswalkResource:
         if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
             raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
         body = await read_body(req, MAX_BULK_BODY)
+        return await self._parse(body, media_type, require_local_ids=require_local_ids)
+
+    async def add(self, source: str, entries: bytes) -> int:
+        """Adds entries, given as JSON; returns how many. Raises Problem 400, 413."""
+        check_source(source)
+        parsed = await self._parse(entries, JSON_MEDIA_TYPE, require_local_ids=False)
+        await self.database.write(crosswalks.merge, source, parsed)
+        return len(parsed)
+
+    async def _parse(
+        self, body: bytes, media_type: str, *, require_local_ids: bool
+    ) -> list[CrosswalkEntry]:
         try:
             if media_type == _CSV:
                 return await self.database.run(
@@ -147,7 +159,20 @@ class MissingIdsResource:
         if not id_text:
             message = "The parameter submission is missing: ?submission=ID"
             raise bad_request("invalid_parameter", message, finding("submission", None, "required"))
-        caller: Caller = req.context.caller
+        missing = await self.read_missing(source, id_text, req.context.caller)
+        _set_file_headers(resp, f"to-map-{source}.csv")
+        rows = [(external.kind.value, external.id, "") for external in missing]
+        resp.text = csv_header() + csv_lines(rows)
+
+    on_head = on_get
+
+    async def read_missing(
+        self, source: str, id_text: str, caller: Caller, *, limit: int = MAX_CROSSWALK_ENTRIES
+    ) -> list[ExternalId]:
+        """Returns the first ids in the rows of a submission that are not mapped, each once.
+
+        By default at most as many as one PATCH accepts. Raises Problem 400, 404, 409.
+        """
         submission_id = parse_submission_id(id_text)
         status = await self.database.read(queries.get_status, submission_id, caller)
         if status.submission.finished_at is None:
@@ -156,18 +181,12 @@ class MissingIdsResource:
             message = f"The submission has no ids of the source {source}."
             found = finding("submission", id_text, "mismatch")
             raise bad_request("invalid_parameter", message, found)
-        missing = await self._read_missing(source, status.submission)
-        _set_file_headers(resp, f"to-map-{source}.csv")
-        rows = [(external.kind.value, external.id, "") for external in missing]
-        resp.text = csv_header() + csv_lines(rows)
+        return await self._search(source, status.submission, limit=limit)
 
-    on_head = on_get
-
-    async def _read_missing(self, source: str, submission: Submission) -> list[ExternalId]:
-        """Returns the ids in input order, each once, at most as many as one PATCH accepts."""
+    async def _search(self, source: str, submission: Submission, *, limit: int) -> list[ExternalId]:
         missing: dict[ExternalId, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
-        while cursor is not None and len(missing) < MAX_CROSSWALK_ENTRIES:
+        while cursor is not None and len(missing) < limit:
             page = await self.lists.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
@@ -175,7 +194,7 @@ class MissingIdsResource:
             known = await self.database.read(crosswalks.find_many, found.keys())
             missing |= {external: None for external in found if external not in known}
             cursor = page.next if page.next != cursor else None
-        return list(missing)[:MAX_CROSSWALK_ENTRIES]
+        return list(missing)[:limit]
 
 
 def _unmapped_ids(

@@ -134,29 +134,33 @@ class ReadyResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
+        body = await self.report()
+        is_ready = body["status"] != "unready"
+        write_json(resp, body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        if not is_ready:
+            resp.set_header("Retry-After", "2")
+
+    on_head = on_get
+
+    async def report(self) -> ReadyJson:
+        """Returns the state of the database, Redis, the broker and the queue."""
         if self.draining.is_draining:
-            self._unready(resp, "draining: the process is shutting down")
-            return
+            return _unready("draining: the process is shutting down")
         try:
             async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
                 state = await self.database.read(partial(_read_database_state, self.channels))
         except NotDurable as error:
-            self._unready(resp, f"the database can lose commits: {error}")
-            return
+            return _unready(f"the database can lose commits: {error}")
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
-            self._unready(resp, "the database does not answer")
-            return
+            return _unready("the database does not answer")
         if defect := state.defect or await self._probe_refused_writes():
-            self._unready(resp, defect)
-            return
+            return _unready(defect)
         redis, queue = await self._ping_servers()
         body = self._body(state, redis=redis, queue=queue)
         if self.inbound is not None and redis:
             _add_inbound(body, await self.database.run(self.inbound.read))
-        write_json(resp, body)
-
-    on_head = on_get
+        return body
 
     def _body(self, state: DatabaseState, *, redis: bool, queue: bool) -> ReadyJson:
         findings = self._findings(state, redis=redis, queue=queue)
@@ -229,10 +233,9 @@ class ReadyResource:
             )
         return findings + _findings_beside(state)
 
-    def _unready(self, resp: Response, finding: str) -> None:
-        body: ReadyJson = {"status": "unready", "findings": [finding]}
-        write_json(resp, body, HTTPStatus.SERVICE_UNAVAILABLE)
-        resp.set_header("Retry-After", "2")
+
+def _unready(finding: str) -> ReadyJson:
+    return {"status": "unready", "findings": [finding]}
 
 
 def _findings_beside(state: DatabaseState) -> list[str]:

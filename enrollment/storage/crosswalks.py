@@ -81,6 +81,18 @@ def page(
     ]
 
 
+def list_sources(session: Session, *, limit: int) -> list[str]:
+    """Returns the sources that have entries, by name; one look-up in an index for each."""
+    found: list[str] = []
+    while len(found) < limit:
+        query = select(func.min(CrosswalkRow.source))
+        following = session.scalar(query.where(CrosswalkRow.source > found[-1]) if found else query)
+        if following is None:
+            break
+        found.append(following)
+    return found
+
+
 def count(session: Session, source: str) -> int:
     """Returns the number of entries of a source."""
     query = select(func.count()).select_from(CrosswalkRow).where(CrosswalkRow.source == source)

@@ -11,6 +11,7 @@ from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples, json_option, print_json
 
 if TYPE_CHECKING:
+    from api_gateway.auth.oauth_clients import NewClient
     from enrollment.storage.credentials.oauth_clients import OAuthClient
 
 
@@ -36,15 +37,7 @@ def create(*, name: str, user: str, staff: bool, data_dir: Path, as_json: bool) 
     The user is registered as a learner, and may be enrolled. An id is not given again after it was
     revoked.
     """
-    from api_gateway.auth.oauth_clients import ClientNameRefused, check_client, new_client_secret
-
-    _check_is_not_configured(data_dir, name)
-    try:
-        username = check_client(name, user)
-    except ClientNameRefused as refusal:
-        raise click.UsageError(str(refusal)) from refusal
-    text, digest = new_client_secret()
-    number = _add(data_dir, name, digest, username, staff=staff)
+    number, _, username, text = _create_client(data_dir, name, user, staff=staff)
     if as_json:
         print_json(
             {"id": number, "client_id": name, "user": username, "staff": staff, "secret": text}
@@ -55,34 +48,21 @@ def create(*, name: str, user: str, staff: bool, data_dir: Path, as_json: bool) 
     click.echo(text)
 
 
-def _check_is_not_configured(data_dir: Path, name: str) -> None:
-    """Raises CannotRun for the id of a client in the settings, which has priority."""
-    if any(client.client_id == name for client in load_settings(data_dir).oauth_clients):
-        message = f"ENROLL_OAUTH_CLIENTS has a client {name} already: choose another name."
-        raise CannotRun(message)
+def _create_client(data_dir: Path, name: str, user: str, *, staff: bool) -> "NewClient":
+    """Creates a client. Raises CannotRun for an id that is taken, UsageError."""
+    from api_gateway.auth.oauth_clients import ClientIdTaken, ClientNameRefused, create_client
 
-
-def _add(data_dir: Path, name: str, digest: bytes, username: str, *, staff: bool) -> int:
-    """Stores a client and registers its user. Raises CannotRun for an id that was given before."""
-    from enrollment.storage.credentials import oauth_clients
-
-    with open_sessions(data_dir) as sessions, sessions.begin() as session:
-        number = oauth_clients.add(
-            session,
-            client_id=name,
-            digest=digest,
-            username=username,
-            is_staff=staff,
-            now=datetime.now(UTC),
-        )
-        if number is None:
-            message = (
-                f"There is or was a client {name}, and an id is never given again: choose another "
-                "name. To change a secret, create a client with another name, then revoke this one."
+    configured = {client.client_id for client in load_settings(data_dir).oauth_clients}
+    now = datetime.now(UTC)
+    try:
+        with open_sessions(data_dir) as sessions, sessions.begin() as session:
+            return create_client(
+                session, name, user, is_staff=staff, configured=configured, now=now
             )
-            raise CannotRun(message)
-        oauth_clients.register_user(session, username, is_staff=staff)
-    return number
+    except ClientIdTaken as refusal:
+        raise CannotRun(str(refusal)) from refusal
+    except ClientNameRefused as refusal:
+        raise click.UsageError(str(refusal)) from refusal
 
 
 @clients.command("list", epilog=examples("enroll clients list"))

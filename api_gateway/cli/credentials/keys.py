@@ -11,6 +11,7 @@ from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples, json_option, log_record, print_json
 
 if TYPE_CHECKING:
+    from api_gateway.auth.api_keys import NewApiKey
     from enrollment.storage.credentials.api_keys import ApiKey
 
 
@@ -97,10 +98,7 @@ def create(
     Keys with the same name are one caller, with access to the same submissions. So a name keeps
     its scopes, and is not given again after it was revoked.
     """
-    from api_gateway.auth.api_keys import new_api_key
-
-    text, digest = new_api_key()
-    key = _add_key(data_dir, name, scopes, digest, rotate=rotate, expires_at=expires_at)
+    key, text, _ = _create_key(data_dir, name, scopes, rotate=rotate, expires_at=expires_at)
     if as_json:
         print_json({"id": key.id, "name": name, "scopes": sorted(scopes), "key": text})
         return
@@ -111,33 +109,25 @@ def create(
     click.echo(text)
 
 
-def _add_key(
+def _create_key(
     data_dir: Path,
     name: str,
     scopes: frozenset[str],
-    digest: bytes,
     *,
     rotate: bool,
     expires_at: datetime | None,
-) -> "ApiKey":
-    """Stores a key. Raises CannotRun for a name that cannot have it."""
-    from api_gateway.auth.api_keys import KeyNameRefused, check_key_name, creation_fields
-    from enrollment.storage.credentials import api_keys
+) -> "NewApiKey":
+    """Creates a key. Raises CannotRun for a name that cannot have it."""
+    from api_gateway.auth.api_keys import KeyNameRefused, create_key, creation_fields
 
     now = datetime.now(UTC)
-    with open_sessions(data_dir) as sessions, sessions.begin() as session:
-        api_keys.lock_names(session)
-        same_name = api_keys.find_by_name(session, name)
-        try:
-            check_key_name(name, same_name, scopes, rotate=rotate, now=now)
-        except KeyNameRefused as refusal:
-            raise CannotRun(str(refusal)) from refusal
-        number = api_keys.add(
-            session, name=name, scopes=scopes, digest=digest, now=now, expires_at=expires_at
-        )
-    key = api_keys.ApiKey(number, name, scopes, now, expires_at=expires_at)
-    log_record("key.rotated" if same_name else "key.created", **creation_fields(key))
-    return key
+    try:
+        with open_sessions(data_dir) as sessions, sessions.begin() as session:
+            made = create_key(session, name, scopes, rotate=rotate, expires_at=expires_at, now=now)
+    except KeyNameRefused as refusal:
+        raise CannotRun(str(refusal)) from refusal
+    log_record(made.log_event, **creation_fields(made.key))
+    return made
 
 
 @keys.command("list", epilog=examples("enroll keys list"))

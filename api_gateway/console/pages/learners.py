@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage, may_use
 from api_gateway.console.shared import ConsoleParts, see_other
 from api_gateway.status.learner_rows import find_rows
+from enrollment.domain.destinations.deliveries import Arrival
 from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.identity import canonical_email, canonical_text
 from enrollment.domain.model import Learner
 from enrollment.storage import events, invitations, learners
+from enrollment.storage.destinations.arrivals import find_arrivals
 from enrollment.storage.invitations import StoredInvitation
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentView
@@ -45,6 +47,8 @@ class LearnerFacts(NamedTuple):
     #: Newest first.
     events: list[RecordedEvent]
     invitations: list[StoredInvitation]
+    #: By course: whether the state has arrived in each destination.
+    arrivals: dict[str, list[Arrival]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +146,14 @@ def _read_facts(session: Session, username: str) -> LearnerFacts:
         enrolled,
         history,
         [] if email is None else invitations.find_by_email(session, email),
+        _read_arrivals(session, username, enrolled),
     )
+
+
+def _read_arrivals(
+    session: Session, username: str, enrolled: list[EnrollmentView]
+) -> dict[str, list[Arrival]]:
+    found: dict[str, list[Arrival]] = {}
+    for arrival in find_arrivals(session, [(view.course_id, username) for view in enrolled]):
+        found.setdefault(arrival.course_id, []).append(arrival)
+    return found

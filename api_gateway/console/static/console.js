@@ -98,6 +98,20 @@
   document.body.addEventListener("htmx:afterSwap", () => showTimes(document));
   document.querySelectorAll("[data-events]").forEach(follow);
   document.querySelectorAll("[data-drop]").forEach(acceptDrops);
+  document.addEventListener("submit", (event) => {
+    // what a second click would do again: a key, a secret
+    if (event.target.matches("form[data-once]")) {
+      if (event.target.dataset.sent) {
+        event.preventDefault();
+      }
+      event.target.dataset.sent = "yes";
+    }
+  });
+  window.addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) {
+      delete form.dataset.sent;
+    }
+  });
   for (const form of document.querySelectorAll("form[data-upload]")) {
     form.addEventListener("submit", () => {
       const button = form.querySelector("button[type=submit]");

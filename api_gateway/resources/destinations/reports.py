@@ -21,7 +21,12 @@ from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.submission_params import read_flag
 from api_gateway.resources.outcomes import BYTE_ORDER_MARK
-from enrollment.domain.destinations.reports import DestinationReport, ReportKind, ReportState
+from enrollment.domain.destinations.reports import (
+    DestinationReport,
+    ReportedDifference,
+    ReportKind,
+    ReportState,
+)
 from enrollment.runtime.ids import uuid7
 from enrollment.storage.destinations import reports
 from schemas.destinations.reports import (
@@ -51,15 +56,20 @@ class JobResource:
     async def on_post(self, req: Request, resp: Response, destination: str) -> None:
         """Queues the job, or responds with the same one that waits already."""
         is_applied = self.kind is ReportKind.RECONCILE and read_flag(req, "apply", default=False)
+        report = await self.begin(destination, is_applied=is_applied)
+        link = f"{req.path.rstrip('/').rpartition('/')[0]}/reports/{report.id}"
+        resp.set_header("Location", link)
+        resp.set_header("Retry-After", "1")
+        write_json(resp, dump_report(report, link=link), HTTPStatus.ACCEPTED)
+
+    async def begin(self, destination: str, *, is_applied: bool) -> DestinationReport:
+        """Queues the job, and returns it. Raises Problem 404."""
         now = self.now()
         add = partial(reports.add, report_id=uuid7(now), now=now, is_applied=is_applied)
         report = await self.database.write(add, destination, self.kind)
         if report is None:
             raise _not_found()
-        link = f"{req.path.rstrip('/').rpartition('/')[0]}/reports/{report.id}"
-        resp.set_header("Location", link)
-        resp.set_header("Retry-After", "1")
-        write_json(resp, dump_report(report, link=link), HTTPStatus.ACCEPTED)
+        return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +81,39 @@ class ReportResource:
 
     async def on_get(self, req: Request, resp: Response, destination: str, report: str) -> None:
         """Responds with the report and a page of differences, or all differences as CSV."""
-        found = await self.database.read(reports.find, destination, _parse_id(report))
-        if found is None:
-            raise _not_found()
+        found = await self.find(destination, report)
         resp.set_header("Vary", "Accept")
         if (preferred_type(req, [_JSON, _CSV]) or _JSON) == _CSV:
-            self._stream_csv(resp, found)
+            self.write_csv(resp, found)
             return
         body: DestinationReportJson = dump_report(found, link=req.path)
-        limit, after = read_page_size(req), _read_after(req)
-        page = await self.lists.read(
-            reports.page_of_differences, found.id, after=after, limit=limit
-        )
+        page, cursor = await self.read_page(req, found, limit=read_page_size(req))
         body["differences"] = list(map(dump_difference, page))
-        body["next"] = encode_cursor(str(page[-1].number)) if len(page) == limit else None
+        body["next"] = cursor
         if found.state not in _ENDED:
             resp.set_header("Retry-After", "1")
         write_json(resp, body)
 
     on_head = on_get
 
-    def _stream_csv(self, resp: Response, found: DestinationReport) -> None:
+    async def find(self, destination: str, report: str) -> DestinationReport:
+        """Returns the report. Raises Problem 404."""
+        found = await self.database.read(reports.find, destination, _parse_id(report))
+        if found is None:
+            raise _not_found()
+        return found
+
+    async def read_page(
+        self, req: Request, found: DestinationReport, *, limit: int
+    ) -> tuple[list[ReportedDifference], str | None]:
+        """Returns differences after the cursor of a request, and the next one. Raises 400."""
+        page = await self.lists.read(
+            reports.page_of_differences, found.id, after=_read_after(req), limit=limit
+        )
+        return page, encode_cursor(str(page[-1].number)) if len(page) == limit else None
+
+    def write_csv(self, resp: Response, found: DestinationReport) -> None:
+        """Responds with all differences as a file."""
         resp.content_type = f"{_CSV}; charset=utf-8"
         name = f"report-{found.id}.csv"
         resp.set_header("Content-Disposition", f'attachment; filename="{name}"')

@@ -35,20 +35,29 @@ class StateDeliveriesResource:
 
     async def on_get(self, req: Request, resp: Response, destination: str) -> None:
         """Lists the deliveries, newest first."""
-        limit, state, before = read_page_size(req), read_delivery_state(req), read_before(req)
+        found, cursor = await self.read_page(req, destination, limit=read_page_size(req))
+        body: StateDeliveriesJson = {
+            "deliveries": list(map(dump_state_delivery, found)),
+            "next": cursor,
+        }
+        write_json(resp, body)
+
+    on_head = on_get
+
+    async def read_page(
+        self, req: Request, destination: str, *, limit: int
+    ) -> tuple[list[StateDelivery], str | None]:
+        """Returns the deliveries that the parameters select, and the next cursor.
+
+        Raises Problem 400, 404.
+        """
+        state, before = read_delivery_state(req), read_before(req)
         found = await self.lists.read(
             _read_page, destination, state=state, before=before, limit=limit
         )
         if found is None:
             raise destination_not_found()
-        last = encode_cursor(str(found[-1].id)) if len(found) == limit else None
-        body: StateDeliveriesJson = {
-            "deliveries": list(map(dump_state_delivery, found)),
-            "next": last,
-        }
-        write_json(resp, body)
-
-    on_head = on_get
+        return found, encode_cursor(str(found[-1].id)) if len(found) == limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,11 @@ class RetryResource:
 
     async def on_post(self, req: Request, resp: Response, destination: str, delivery: str) -> None:
         """Lets the state be sent at once, as it is then."""
+        queued = await self.retry(destination, delivery)
+        write_json(resp, dump_state_delivery(queued), HTTPStatus.ACCEPTED)
+
+    async def retry(self, destination: str, delivery: str) -> StateDelivery:
+        """Queues the state again. Raises Problem 404."""
         if (delivery_id := parse_delivery_id(delivery)) is None:
             raise destination_not_found()
         queued = await self.parts.database.write(
@@ -66,7 +80,7 @@ class RetryResource:
         )
         if queued is None:
             raise destination_not_found()
-        write_json(resp, dump_state_delivery(queued), HTTPStatus.ACCEPTED)
+        return queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +91,15 @@ class RetryAllResource:
 
     async def on_post(self, req: Request, resp: Response, destination: str) -> None:
         """Lets the states be sent at once, as they are then."""
+        body: QueuedJson = {"queued": await self.retry(destination)}
+        write_json(resp, body, HTTPStatus.ACCEPTED)
+
+    async def retry(self, destination: str) -> int:
+        """Queues what failed; returns how many. Raises Problem 404."""
         queued = await self.parts.database.write(_retry_failed, destination, now=self.parts.now())
         if queued is None:
             raise destination_not_found()
-        body: QueuedJson = {"queued": queued}
-        write_json(resp, body, HTTPStatus.ACCEPTED)
+        return queued
 
 
 def _read_page(

@@ -39,18 +39,30 @@ class DeliveriesResource:
 
     async def on_get(self, req: Request, resp: Response, webhook: str) -> None:
         """Lists the deliveries, newest first."""
-        webhook_id, limit = parse_webhook_id(webhook), read_page_size(req)
-        state, before = read_delivery_state(req), read_before(req)
+        found, cursor = await self.read_page(req, webhook, limit=read_page_size(req))
+        body: DeliveriesJson = {"deliveries": list(map(dump_delivery, found)), "next": cursor}
+        write_json(resp, body)
+
+    on_head = on_get
+
+    async def read_page(
+        self, req: Request, webhook: str, *, limit: int
+    ) -> tuple[list[Delivery], str | None]:
+        """Returns the deliveries that the parameters select, and the next cursor.
+
+        Raises Problem 400, 404.
+        """
+        webhook_id, state, before = (
+            parse_webhook_id(webhook),
+            read_delivery_state(req),
+            read_before(req),
+        )
         found = await self.lists.read(
             _read_page, webhook_id, state=state, before=before, limit=limit
         )
         if found is None:
             raise webhook_not_found()
-        last = encode_cursor(str(found[-1].id)) if len(found) == limit else None
-        body: DeliveriesJson = {"deliveries": list(map(dump_delivery, found)), "next": last}
-        write_json(resp, body)
-
-    on_head = on_get
+        return found, encode_cursor(str(found[-1].id)) if len(found) == limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,11 @@ class RedeliverResource:
 
     async def on_post(self, req: Request, resp: Response, webhook: str, delivery: str) -> None:
         """Lets the message be sent at once, with the same id."""
+        sent = await self.send_again(webhook, delivery)
+        write_json(resp, dump_delivery(sent), HTTPStatus.ACCEPTED)
+
+    async def send_again(self, webhook: str, delivery: str) -> Delivery:
+        """Queues the message of a delivery again. Raises Problem 404."""
         webhook_id = parse_webhook_id(webhook)
         if (delivery_id := parse_delivery_id(delivery)) is None:
             raise webhook_not_found()
@@ -69,7 +86,7 @@ class RedeliverResource:
         )
         if sent is None:
             raise webhook_not_found()
-        write_json(resp, dump_delivery(sent), HTTPStatus.ACCEPTED)
+        return sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +97,19 @@ class RedeliverRangeResource:
 
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
         """Queues what matches the filters of the endpoint, whether it was sent before or not."""
-        webhook_id = parse_webhook_id(webhook)
+        parse_webhook_id(webhook)
         first, last = await read_object(req, self.parts.database, load_range)
+        body: QueuedJson = {"queued": await self.queue(webhook, first, last)}
+        write_json(resp, body, HTTPStatus.ACCEPTED)
+
+    async def queue(self, webhook: str, first: int, last: int) -> int:
+        """Queues the messages about positions; returns how many. Raises Problem 404."""
         queued = await self.parts.database.write(
-            _queue_range, webhook_id, first, last, now=self.parts.now()
+            _queue_range, parse_webhook_id(webhook), first, last, now=self.parts.now()
         )
         if queued is None:
             raise webhook_not_found()
-        body: QueuedJson = {"queued": queued}
-        write_json(resp, body, HTTPStatus.ACCEPTED)
+        return queued
 
 
 def _read_page(

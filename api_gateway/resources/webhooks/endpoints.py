@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
-from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.common.bulk_body import load_checked, read_object
 from api_gateway.resources.common.secret_store import SecretStore
 from enrollment.domain.webhooks.messages import DisabledReason
 from enrollment.domain.webhooks.records import Webhook, WebhookMembers
@@ -50,8 +50,14 @@ class WebhookParts:
 
     async def read_members(self, req: Request) -> WebhookMembers:
         """Reads the body of an endpoint. Raises Problem 400, 408, 413, 415."""
-        check_url = partial(parse_target, policy=self.policy)
-        return await read_object(req, self.database, partial(load_webhook, check_url=check_url))
+        return await read_object(req, self.database, self._load)
+
+    def load_members(self, data: object) -> WebhookMembers:
+        """Parses an endpoint. Raises Problem 400."""
+        return load_checked(self._load, data)
+
+    def _load(self, data: object) -> WebhookMembers:
+        return load_webhook(data, check_url=partial(parse_target, policy=self.policy))
 
     async def new_secret(self) -> tuple[str, str]:
         """Returns a new secret, and its encrypted form. Raises Problem 503 without a key."""
@@ -75,10 +81,13 @@ class WebhooksResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Adds an endpoint; responds with its secret, which is never shown again."""
-        members = await self.parts.read_members(req)
-        secret, encrypted = await self.parts.new_secret()
-        added = await self.parts.database.write(_add, self.parts, members, encrypted)
+        added, secret = await self.add(await self.parts.read_members(req))
         write_json(resp, dump_webhook(added, secret=secret), HTTPStatus.CREATED)
+
+    async def add(self, members: WebhookMembers) -> tuple[Webhook, str]:
+        """Adds an endpoint; returns it with its secret. Raises Problem 409, 503."""
+        secret, encrypted = await self.parts.new_secret()
+        return await self.parts.database.write(_add, self.parts, members, encrypted), secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +98,13 @@ class WebhookResource:
 
     async def on_get(self, req: Request, resp: Response, webhook: str) -> None:
         """Responds with the endpoint, without its secret."""
-        found = await self.parts.database.read(endpoints.find, parse_webhook_id(webhook))
-        write_json(resp, dump_webhook(existing(found)))
+        write_json(resp, dump_webhook(await self.find(webhook)))
 
     on_head = on_get
+
+    async def find(self, webhook: str) -> Webhook:
+        """Returns the endpoint. Raises Problem 404."""
+        return existing(await self.parts.database.read(endpoints.find, parse_webhook_id(webhook)))
 
     async def on_put(self, req: Request, resp: Response, webhook: str) -> None:
         """Replaces URL, description and filters; the secret stays."""
@@ -116,13 +128,25 @@ class RotateResource:
 
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
         """Responds with the new secret; the one before signs as well for a day."""
+        rotated, secret = await self.rotate(webhook)
+        write_json(resp, dump_webhook(rotated, secret=secret))
+
+    async def rotate(
+        self, webhook: str, *, check: Callable[[Webhook], None] = lambda _: None
+    ) -> tuple[Webhook, str]:
+        """Returns the endpoint and its new secret. Raises Problem 404, 503, and what `check` does.
+
+        `check` is called with the endpoint as it is before, which is locked.
+        """
         webhook_id = parse_webhook_id(webhook)
         secret, encrypted = await self.parts.new_secret()
         until = self.parts.now() + ROTATION
-        rotated = await self.parts.database.write(
-            endpoints.rotate, webhook_id, encrypted, previous_until=until
-        )
-        write_json(resp, dump_webhook(existing(rotated), secret=secret))
+
+        def rotated(session: Session) -> Webhook | None:
+            check(existing(endpoints.find(session, webhook_id, is_locked=True)))
+            return endpoints.rotate(session, webhook_id, encrypted, previous_until=until)
+
+        return existing(await self.parts.database.write(rotated)), secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +157,12 @@ class EnableResource:
 
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
         """Lets messages be sent again: at once, or when the receiver has answered a challenge."""
-        enabled = await self.parts.database.write(_enable, self.parts, parse_webhook_id(webhook))
-        write_json(resp, dump_webhook(existing(enabled)))
+        write_json(resp, dump_webhook(await self.enable(webhook)))
+
+    async def enable(self, webhook: str) -> Webhook:
+        """Enables the endpoint, or sends it a challenge. Raises Problem 404."""
+        webhook_id = parse_webhook_id(webhook)
+        return existing(await self.parts.database.write(_enable, self.parts, webhook_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +173,17 @@ class DisableResource:
 
     async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
         """Lets no message be sent or queued."""
+        write_json(resp, dump_webhook(await self.disable(webhook)))
+
+    async def disable(self, webhook: str) -> Webhook:
+        """Disables the endpoint. Raises Problem 404."""
         disabled = await self.parts.database.write(
             endpoints.disable,
             parse_webhook_id(webhook),
             DisabledReason.OPERATOR,
             now=self.parts.now(),
         )
-        write_json(resp, dump_webhook(existing(disabled)))
+        return existing(disabled)
 
 
 def _add(session: Session, parts: WebhookParts, members: WebhookMembers, secret: str) -> Webhook:

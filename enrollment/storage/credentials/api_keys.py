@@ -60,6 +60,12 @@ def find_by_digest(session: Session, digest: bytes) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
+def find_by_id(session: Session, key_id: int) -> ApiKey | None:
+    """Returns the key, also a revoked one."""
+    row = session.get(ApiKeyRow, key_id)
+    return None if row is None else _key(row)
+
+
 def all_keys(session: Session) -> list[ApiKey]:
     """Returns every key, also revoked ones, oldest first."""
     return [_key(row) for row in session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.id))]

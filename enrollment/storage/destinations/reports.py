@@ -108,6 +108,13 @@ def find(session: Session, name: str, report_id: UUID) -> DestinationReport | No
     return None if row is None else _report(tuple(row))
 
 
+def list_newest(session: Session, destination_id: UUID, *, limit: int) -> list[DestinationReport]:
+    """Returns the reports of a destination, newest first."""
+    query = _SELECT.where(_ROW.destination_id == destination_id)
+    newest = query.order_by(_ROW.created.desc(), _ROW.id.desc()).limit(limit)
+    return [_report(tuple(row)) for row in session.execute(newest)]
+
+
 def newest_of(session: Session, destination_id: UUID, kind: ReportKind) -> datetime | None:
     """Returns when the newest job of a kind was queued."""
     query = select(func.max(_ROW.created))

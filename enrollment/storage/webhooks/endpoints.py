@@ -154,9 +154,10 @@ def remove(session: Session, webhook_id: UUID) -> bool:
     return found is not None
 
 
-def find(session: Session, webhook_id: UUID) -> Webhook | None:
-    """Returns an endpoint."""
+def find(session: Session, webhook_id: UUID, *, is_locked: bool = False) -> Webhook | None:
+    """Returns an endpoint; with `is_locked` it is locked against changes (`FOR UPDATE`)."""
     query = select(WebhookRow).where(WebhookRow.id == webhook_id, _EXISTS)
+    query = query.with_for_update() if is_locked else query
     row = session.scalar(query.execution_options(populate_existing=True))
     return None if row is None else _webhook(row)
 

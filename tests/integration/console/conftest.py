@@ -45,3 +45,9 @@ def small(tmp_path):
 def registrar(gateway):
     """A browser of a registrar, who has an API key."""
     return logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+
+
+@pytest.fixture
+def admin(gateway):
+    """A browser of an operator, whose key may do everything."""
+    return logged_in(gateway, gateway.admin)

@@ -1,0 +1,1 @@
+"""Pages of operators: keys, clients, webhooks and destinations."""
