@@ -58,6 +58,8 @@ def asleep(tmp_path, database_url, at) -> Iterator[Scene]:
             open_for_all(http, COURSE)
             taken = ask(http, "ada", COURSE).json()["submission_id"]
             wait_until(lambda: "failpoint.reached" in first.log(), service.log)
+            # Its first heartbeat is stored: it will not be held in the middle of that.
+            wait_until(lambda: http.get(f"{service.url}/readyz").json()["workers"], service.log)
             yield Scene(service, http, queue, first, taken)
 
 

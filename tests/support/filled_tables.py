@@ -72,6 +72,9 @@ n + 1000000 FROM (SELECT max(last) AS last FROM feed) AS head, generate_series(0
 INSERT INTO crosswalk (source, kind, theirs, ours) SELECT 'canvas', 'learner', 't' || n, 'copy'
 || n FROM generate_series(1, %(rows)s) AS n;
 
+INSERT INTO invitation (course_id, email, created, auto_enroll) SELECT %(large)s, 'copy' || n ||
+'@example.org', now(), false FROM generate_series(1, %(rows)s) AS n;
+
 INSERT INTO webhook (id, url, types, courses, callers, secret, created, since) VALUES
 ('01900000-0000-7000-8000-000000000000', 'https://lms.example.org/', '[]', '[]', '[]', 'x', now(),
 0);

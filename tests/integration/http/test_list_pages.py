@@ -112,9 +112,6 @@ OTHERS = {
     "course",
     "learner",
     "invitation",
-    "destination_reconcile",
-    "destination_pull",
-    "destination_import",
     "destination_report",  # a range of the primary key
     "webhooks",  # a few, all of which are listed
     "webhook",
