@@ -232,6 +232,25 @@ def test_a_consumer_reads_its_own_entries_again_after_an_outage(inbound, monkeyp
     assert inbound.left() == (0, 0)
 
 
+def test_a_message_that_failed_after_its_commit_is_not_refused_as_well(inbound, monkeypatch):
+    store = intake.store_group
+
+    def fails_once_committed(*given, **named):
+        store(*given, **named)
+        monkeypatch.setattr(intake, "store_group", store)
+        raise RuntimeError
+
+    monkeypatch.setattr(intake, "store_group", fails_once_committed)
+    inbound.append(one("ada"), reply_to=REPLIES)
+    inbound.consume()
+    inbound.world.work()
+    inbound.send_replies()
+
+    assert inbound.dead() == []
+    assert inbound.submissions() == 1
+    assert len(inbound.entries(REPLIES)) == 1
+
+
 def test_one_message_that_fails_costs_itself_alone(inbound, monkeypatch):
     for user in ("ada", "bad", "cleo"):
         inbound.append(one(user))

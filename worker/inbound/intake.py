@@ -177,15 +177,29 @@ class InboundIntake:
             return self._commit(messages, group)
         except (DatabaseUnavailable, Overloaded, SoftTimeLimitExceeded):
             raise
-        except Exception:  # one message must not keep the others out
+        except Exception:  # noqa: BLE001 (tried again in smaller groups, and logged if it fails alone)
             if len(group) == 1:
-                log.exception("inbound.not_stored")
-                reason = "The service failed on this message; its operator finds why in the log."
-                return dict.fromkeys(group, MessageRefusal("internal_error", reason))
+                return self._store_again(messages, group)
         indexes = list(group)
         halves = indexes[: len(indexes) // 2], indexes[len(indexes) // 2 :]
         parts = [self._store(messages, {index: group[index] for index in half}) for half in halves]
         return dict(chain.from_iterable(part.items() for part in parts))
+
+    def _store_again(
+        self, messages: Sequence[InboundMessage], group: Mapping[int, Storable]
+    ) -> dict[int, Verdict]:
+        """Stores one message once more, or refuses it.
+
+        It may have failed after its commit: then it is found by its id, and is not refused as well.
+        """
+        try:
+            return self._commit(messages, group)
+        except (DatabaseUnavailable, Overloaded, SoftTimeLimitExceeded):
+            raise
+        except Exception:  # one message must not keep the others out
+            log.exception("inbound.not_stored")
+            reason = "The service failed on this message; its operator finds why in the log."
+            return dict.fromkeys(group, MessageRefusal("internal_error", reason))
 
     def _commit(
         self, messages: Sequence[InboundMessage], group: Mapping[int, Storable]
