@@ -68,11 +68,11 @@ def test_each_entry_is_one_submission_whoever_is_killed(kind, server, tmp_path, 
         service.start_all()
         with service.http() as http:
             open_for_all(http, COURSE)
-        # the next schedule dies between a commit and its acknowledgement, another after replies
+        # one dies before it commits, one before it acknowledges, one before it settles replies
         service.beat.kill()
         append(client, service.key, users)
-        for point in ("inbound.stored", "reply.sent", "intake.before_commit"):
-            doomed = service.start("beat", ENROLL_FAILPOINTS=f"{point}=crash%40")
+        for point in ("intake.before_commit", "inbound.stored", "reply.sent"):
+            doomed = service.start("beat", ENROLL_FAILPOINTS=f"{point}=crash*1")
             wait_until(lambda doomed=doomed: doomed.process.poll() is not None, service.log)
         service.worker.kill()
         service.worker = service.start("worker")
