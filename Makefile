@@ -71,7 +71,8 @@ faults: install  ## Run the fault laboratory, more than an hour (ARGS="--seeds 1
 lock: $(VENV)/.locked-dev  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
 	$(LOCK) --output-file requirements/local.txt --constraint requirements/runtime.txt --extra local pyproject.toml
-	$(LOCK) --output-file requirements/dev.txt --constraint requirements/local.txt --extra dev pyproject.toml
+	$(LOCK) --output-file requirements/otel.txt --constraint requirements/runtime.txt --extra otel pyproject.toml
+	$(LOCK) --output-file requirements/dev.txt --constraint requirements/local.txt --constraint requirements/otel.txt --extra dev pyproject.toml
 	printf 'setuptools>=80\n' | $(LOCK) --output-file requirements/build.txt --constraint requirements/dev.txt -
 
 sbom:  ## Print what production is made of (CycloneDX 1.5; LOCK_FILE=requirements/local.txt: of another lock)

@@ -29,6 +29,7 @@ from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.http.headers import GatewayRequest
 from api_gateway.http.observation.access_log import AccessLog
+from api_gateway.http.observation.request_traces import trace_requests
 from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import add_headers
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
@@ -49,6 +50,7 @@ from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.metrics.instruments import describe_process
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
+from enrollment.runtime.tracing.process_traces import stop_traces
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.sessions import Sessions
@@ -239,6 +241,7 @@ class Lifespan:
             parts.database,
         ):
             await loop.run_in_executor(None, database.close)
+        await loop.run_in_executor(None, stop_traces)
 
 
 def make_asgi_app(parts: Parts) -> Any:
@@ -272,7 +275,7 @@ def make_asgi_app(parts: Parts) -> Any:
     for page in console.pages:
         app.add_route(page.template, page.resource)
     shared = share_with(limit_headers(app), settings.cors_origins)
-    return track_disconnects(add_headers(shared, settings.hsts_seconds, access_log))
+    return trace_requests(track_disconnects(add_headers(shared, settings.hsts_seconds, access_log)))
 
 
 def _access_log(settings: Settings) -> AccessLog | None:

@@ -6,6 +6,7 @@ from api_gateway.app import make_asgi_app, make_parts
 from api_gateway.http.draining import Draining
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.settings import from_env
+from enrollment.runtime.tracing.process_traces import start_traces
 
 
 def create(draining: Draining | None = None) -> Any:
@@ -13,4 +14,5 @@ def create(draining: Draining | None = None) -> Any:
     settings = from_env(requires_database=True)
     logs.configure(settings.log_level, process="gateway")
     failpoints.arm(settings.failpoints)
+    start_traces("gateway")
     return make_asgi_app(make_parts(settings, draining=draining))

@@ -11,6 +11,7 @@ from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError, KeyReused
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7s
+from enrollment.runtime.tracing.spans import ACTIVE
 from enrollment.storage import idempotency, submissions, uploads
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyOwner, KeyUse
@@ -19,7 +20,7 @@ from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.queue.complete_files import BatchesOfFile, insert_files
 from enrollment.storage.submissions import NewSingle
 from intake_store.submitter import Submitter
-from intake_store.upload import CompleteUpload, new_bulk
+from intake_store.upload import CompleteUpload, new_bulk, traced_batch
 from intake_store.upload_states import states_of_upload
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, encode_singles
@@ -39,6 +40,8 @@ class SingleRequest(NamedTuple):
     fingerprint: bytes = b""
     #: Names of members of its body that are not read.
     ignored: tuple[str, ...] = ()
+    #: The context of its trace, if there is one.
+    traceparent: str | None = None
 
 
 #: One member of a group: it becomes one submission.
@@ -171,11 +174,20 @@ def _insert_singles(
     batch = NewBatch(len(singles), encode_singles(singles))
     batch_id = batches.insert_batch_of_singles(session, batch, now=now)
     rows = [
-        NewSingle(id_, one.caller.name, one.caller.kind, received_at, one.request_id, one.ignored)
+        NewSingle(
+            id_,
+            one.caller.name,
+            one.caller.kind,
+            received_at,
+            one.request_id,
+            one.ignored,
+            one.traceparent,
+        )
         for id_, received_at, one in members
     ]
     submissions.insert_singles(session, rows, batch_id=batch_id)
-    return BatchRef(batch_id, Lane.INTERACTIVE)
+    traceparents = (row.traceparent for row in rows) if ACTIVE.recorder is not None else ()
+    return BatchRef(batch_id, Lane.INTERACTIVE, traceparents=tuple(filter(None, traceparents)))
 
 
 def _insert_uploads(
@@ -204,7 +216,7 @@ def _insert_uploads(
         record_states.insert_all(session, bulk.id, states)
     intake = {id_: intake_number(batch.id, 0) for id_, batch in first_batches.items()}
     uploads.set_intake(session, intake)
-    return first_batches
+    return {id_: traced_batch(first_batches[id_], one.traceparent) for id_, _, one in members}
 
 
 def _replay(session: Session, repeated: Mapping[int, Storable]) -> dict[int, StoreResult]:

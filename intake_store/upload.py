@@ -7,6 +7,7 @@ from uuid import UUID
 
 from enrollment.domain.codes import Kind, Lane
 from enrollment.domain.submissions import Submission, SubmissionOptions
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.uploads import NewBulk
 from intake_store.submitter import Submitter
 from schemas.files.batch_draft import BatchDraft, FileInfo
@@ -39,6 +40,8 @@ class Upload(NamedTuple):
     is_file_in_digest: bool = True
     #: A stored submission with its rows, which are taken instead of those of the file.
     copied: Submission | None = None
+    #: The context of its trace, if there is one.
+    traceparent: str | None = None
 
 
 class CompleteUpload(NamedTuple):
@@ -56,6 +59,8 @@ class CompleteUpload(NamedTuple):
     key: str | None = None
     #: SHA-256 of the parts that identify the request; empty without a key.
     fingerprint: bytes = b""
+    #: The context of its trace, if there is one.
+    traceparent: str | None = None
 
     @property
     def rows(self) -> int:
@@ -82,6 +87,11 @@ class StoredUpload(NamedTuple):
     submission: Submission | None = None
 
 
+def traced_batch(batch: BatchRef, traceparent: str | None) -> BatchRef:
+    """Returns the first batch of a submission, with the context of its trace if there is one."""
+    return batch if traceparent is None else batch._replace(traceparents=(traceparent,))
+
+
 def new_bulk(
     upload: Upload | CompleteUpload,
     file_info: FileInfo,
@@ -104,6 +114,7 @@ def new_bulk(
         files=file_info.files,
         passed_over=file_info.passed_over,
         ignored_columns=file_info.ignored_columns,
+        traceparent=upload.traceparent,
     )
 
 

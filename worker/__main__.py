@@ -13,6 +13,7 @@ from enrollment.runtime.private_files import (
     restrict_new_files,
 )
 from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
+from enrollment.runtime.tracing.variables import TraceSettingError, find_exporters
 from enrollment.storage.upkeep.heartbeats import ProcessKind
 from worker.background.heartbeat import describe_this_process
 from worker.bootstrap import build_app, log_when_ready
@@ -28,9 +29,10 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         restrict_new_files()
         settings = from_env(requires_database=True)
+        find_exporters()
         if settings.database_url == sqlite_url(settings.data_dir) and settings.data_dir.is_dir():
             make_private_folder(settings.data_dir)
-    except (SettingsError, OpenToOthers) as error:
+    except (SettingsError, OpenToOthers, TraceSettingError) as error:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"

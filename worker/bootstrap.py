@@ -36,6 +36,7 @@ from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
 from worker.process_metrics import connect_metrics
+from worker.process_traces import connect_traces
 from worker.processing.processor import Processor
 from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
@@ -66,6 +67,7 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
     register(app, processor, maintenance, purge, notifier)
     register_submit(app, make_calls(settings, sessions, notifier.dispatch))
+    connect_traces(process.kind)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process.kind)
     if process.kind == ProcessKind.WORKER:

@@ -32,7 +32,9 @@ class PostCommitNotifier:
 
     def dispatch(self, waiting: BatchRef) -> bool:
         """Puts a batch id on its queue; returns False where the broker is away or just was."""
-        return self._publish(lambda: self._publisher.publish(waiting.id, waiting.lane))
+        return self._publish(
+            lambda: self._publisher.publish(waiting.id, waiting.lane, waiting.traceparents)
+        )
 
     def dispatch_purge(self, turn: int) -> bool:
         """Puts a turn of the purge on the last queue, behind what waits there."""

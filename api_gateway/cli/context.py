@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from api_gateway.cli.exit_codes import CannotRun
 from enrollment.runtime.private_files import OpenToOthers, make_private_folder
 from enrollment.runtime.settings import Settings, SettingsError, from_env, sqlite_url
+from enrollment.runtime.tracing.variables import TraceSettingError, find_exporters
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
@@ -77,6 +78,7 @@ def check_settings(settings: Settings) -> None:
     if settings.broker_url.startswith("redis"):
         _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
     _check_kombu_url(settings.broker_url)
+    _check_traces()
     if settings.oauth_clients:
         from api_gateway.auth.oauth_clients import configured_clients
 
@@ -85,6 +87,14 @@ def check_settings(settings: Settings) -> None:
         from api_gateway.auth.jwt_tokens import check_issuer_settings
 
         check_issuer_settings(settings)
+
+
+def _check_traces() -> None:
+    """Checks that OpenTelemetry is installed, where traces are wanted. Raises SettingsError."""
+    try:
+        find_exporters()
+    except TraceSettingError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_database_url(url: str) -> None:

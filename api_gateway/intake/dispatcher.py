@@ -35,7 +35,7 @@ def batch_sender(app: Celery) -> Send:
     publisher = BatchPublisher(app)
 
     def send(batch: BatchRef) -> None:
-        publisher.publish(batch.id, batch.lane)
+        publisher.publish(batch.id, batch.lane, batch.traceparents)
 
     return send
 

@@ -14,6 +14,7 @@ import structlog
 
 from api_gateway.database import Database
 from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.intake_traces import store_traced
 from enrollment.domain.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -21,6 +22,7 @@ from enrollment.domain.errors import (
     Overloaded,
 )
 from enrollment.runtime.metrics.instruments import COMMIT_GROUP_REQUESTS
+from enrollment.runtime.tracing.spans import ACTIVE
 from intake_store import group_store
 from intake_store.group_store import Receipt, Storable, StoreResult
 from intake_store.upload import CompleteUpload
@@ -68,6 +70,12 @@ class GroupCommitter:
         Raises KeyReused, Overloaded, DatabaseUnavailable. After DatabaseUnavailable the request
         may be stored: the client repeats it with the same Idempotency-Key.
         """
+        if ACTIVE.recorder is not None:
+            return await store_traced(request, self._enqueue)
+        return await self._enqueue(request)
+
+    def _enqueue(self, request: Storable) -> asyncio.Future[Receipt]:
+        """Adds a request to those that wait. Raises Overloaded."""
         if len(self._pending) >= MAX_PENDING_REQUESTS:
             message = "too many requests wait to be stored"
             raise Overloaded(message)
@@ -75,7 +83,7 @@ class GroupCommitter:
         self._pending.append(pending)
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
-        return await pending.future
+        return pending.future
 
     async def _commit_all(self) -> None:
         """Commits groups until no request waits."""

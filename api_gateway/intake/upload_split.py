@@ -160,6 +160,7 @@ class SplitUpload(NamedTuple):
             upload.request_id,
             upload.key,
             self.fingerprint,
+            upload.traceparent,
         )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from api_gateway.database import retry_on_conflict
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.file_problems import file_problems
 from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.intake_traces import store_traced
 from api_gateway.intake.received_record import describe_stored, log_received
 from api_gateway.intake.record_collector import RecordCollector
 from api_gateway.intake.upload_copy import split_copy
@@ -48,6 +50,7 @@ from intake_store.upload import (
     StoredUpload,
     Upload,
     new_bulk,
+    traced_batch,
 )
 from schemas.files.batch_draft import BatchDraft
 from schemas.files.source import Limits
@@ -99,6 +102,9 @@ class UploadStore:
         With `is_in_memory` a short file is split at once, without a thread. Raises Problem 400,
         413, 422 for errors in the file; KeyReused, DatabaseUnavailable, Overloaded.
         """
+        return await store_traced(upload, partial(self._store_upload, is_in_memory=is_in_memory))
+
+    async def _store_upload(self, upload: Upload, *, is_in_memory: bool) -> StoredUpload:
         made: CompleteUpload | StoredUpload | None = None
         with file_problems():
             if is_in_memory and format_of(upload.media_type) != ZIP:
@@ -249,7 +255,7 @@ class UploadStore:
         first = self._in_transaction(publish)
         if first is not None:
             fail_point(Point.INTAKE_COMMITTED)
-            self.dispatcher.dispatch(first)
+            self.dispatcher.dispatch(traced_batch(first, upload.traceparent))
             return StoredUpload(submission_id, is_replay=False)
         self._discard(submission_id)
         earlier = self._find_earlier(upload, fingerprint)

@@ -17,6 +17,8 @@ from kombu import Connection, Producer, Queue
 from enrollment.domain.codes import Lane
 from enrollment.runtime.redis_servers.pools import sentinel_options, tls_options
 from enrollment.runtime.server_urls import SentinelUrl, sentinel_url
+from enrollment.runtime.tracing.span_values import BATCH_KEY, SpanKind
+from enrollment.runtime.tracing.spans import span_in_each
 
 
 class TaskName(StrEnum):
@@ -222,9 +224,23 @@ class BatchPublisher:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
-    def publish(self, batch_id: int, lane: Lane) -> None:
-        """Publishes a batch id to the queue of its lane. Raises any error of the broker library."""
-        self._send(TaskName.PROCESS, batch_id, QUEUE_BY_LANE[lane])
+    def publish(self, batch_id: int, lane: Lane, traceparents: tuple[str, ...] = ()) -> None:
+        """Publishes a batch id to the queue of its lane; that is a span in each of the traces.
+
+        Raises any error of the broker library.
+        """
+        queue = QUEUE_BY_LANE[lane]
+        if not traceparents:
+            self._send(TaskName.PROCESS, batch_id, queue)
+            return
+        attributes = {
+            "messaging.system": "celery",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": queue.value,
+            BATCH_KEY: batch_id,
+        }
+        with span_in_each("send batch", SpanKind.PRODUCER, traceparents, attributes):
+            self._send(TaskName.PROCESS, batch_id, queue)
 
     def publish_purge(self, turn: int) -> None:
         """Publishes the number of a purge's next turn. Raises any error of the broker library."""

@@ -56,6 +56,8 @@ class NewSingle(NamedTuple):
     request_id: str | None
     #: Names of members of its body that are not read.
     ignored: tuple[str, ...] = ()
+    #: The context of its trace, if there is one.
+    traceparent: str | None = None
 
 
 _SINGLE_COLUMNS: Mapping[str, TypeEngine[Any]] = {
@@ -65,14 +67,20 @@ _SINGLE_COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "received_at": Text(),
     "request_id": String(),
 }
-_NEW_SINGLES = ArrayTable("new_singles", **_SINGLE_COLUMNS)
-_NEW_SINGLES_WITH_IGNORED = ArrayTable("new_singles", **_SINGLE_COLUMNS, ignored=Text())
+#: Columns that are left out of the statement where no single has a value.
+_RARE_COLUMNS: Mapping[str, TypeEngine[Any]] = {"ignored": Text(), "traceparent": String()}
 
 
 @cache
-def _insert_singles(*, postgresql: bool, with_ignored: bool) -> Executable:
-    table = _NEW_SINGLES_WITH_IGNORED if with_ignored else _NEW_SINGLES
-    source = table.table(postgresql=postgresql)
+def _new_singles(*rare: str) -> ArrayTable:
+    return ArrayTable(
+        "new_singles", **_SINGLE_COLUMNS, **{name: _RARE_COLUMNS[name] for name in rare}
+    )
+
+
+@cache
+def _insert_singles(*rare: str, postgresql: bool) -> Executable:
+    source = _new_singles(*rare).table(postgresql=postgresql)
     received_at: ColumnElement[Any] = source.c.received_at
     if postgresql:
         received_at = cast(received_at, DateTime(timezone=True))
@@ -88,8 +96,10 @@ def _insert_singles(*, postgresql: bool, with_ignored: bool) -> Executable:
         "batch_id": bindparam("batch", type_=BigSerial),
         "position": type_coerce(source.c.ordinality - 1, SmallInteger),
     }
-    if with_ignored:
+    if "ignored" in rare:
         values["ignored_columns"] = as_json(source.c.ignored, postgresql=postgresql)
+    if "traceparent" in rare:
+        values["traceparent"] = source.c.traceparent
     return insert(_TABLE).from_select(list(values), select(*values.values()))
 
 
@@ -102,12 +112,15 @@ def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: 
         [timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     ]
-    table = _NEW_SINGLES
-    if with_ignored := any(single.ignored for single in singles):
-        table = _NEW_SINGLES_WITH_IGNORED
+    rare = []
+    if any(single.ignored for single in singles):
+        rare.append("ignored")
         cells.append([encode_json(it.ignored) if it.ignored else None for it in singles])
-    parameters = table.parameters(session, *cells)
-    statement = _insert_singles(postgresql=is_postgresql(session), with_ignored=with_ignored)
+    if any(single.traceparent for single in singles):
+        rare.append("traceparent")
+        cells.append([single.traceparent for single in singles])
+    parameters = _new_singles(*rare).parameters(session, *cells)
+    statement = _insert_singles(*rare, postgresql=is_postgresql(session))
     session.execute(statement, {**parameters, "batch": batch_id})
 
 

@@ -297,6 +297,8 @@ class SubmissionRow(Base):
     finished_at: Mapped[datetime | None]
     cancel_asked_at: Mapped[datetime | None]
     request_id: Mapped[str | None] = mapped_column(String(200))
+    #: The context of the trace of the request that handed it in (W3C), if traces are on.
+    traceparent: Mapped[str | None] = mapped_column(String(55))
 
 
 class BatchRow(Base):

@@ -58,6 +58,8 @@ class NewBulk(NamedTuple):
     #: Number of requests, and time of publication, if its batches are inserted at once.
     total: int = 0
     published_at: datetime | None = None
+    #: The context of its trace, if there is one.
+    traceparent: str | None = None
 
 
 _NEW_BULKS = ArrayTable(
@@ -76,6 +78,7 @@ _NEW_BULKS = ArrayTable(
     ignored_columns=Text(),
     options=Text(),
     request_id=String(),
+    traceparent=String(),
 )
 
 
@@ -113,6 +116,7 @@ def insert_bulks(session: Session, bulks: Sequence[NewBulk]) -> None:
         [encode_json(bulk.ignored_columns) if bulk.ignored_columns else None for bulk in bulks],
         [encode_json(bulk.options.as_json()) for bulk in bulks],
         [bulk.request_id for bulk in bulks],
+        [bulk.traceparent for bulk in bulks],
     )
     session.execute(_insert_bulks(postgresql=is_postgresql(session)), parameters)
 

@@ -167,6 +167,7 @@ class World:
         hours_ago: float = 0.0,
         file: Any = None,
         format_: str = "auto",
+        traceparent: str | None = None,
         **options: Any,
     ) -> StoredUpload:
         """Stores a file; returns also whether it was a replay."""
@@ -184,6 +185,7 @@ class World:
                 key=key,
                 digest=hashlib.sha256(),
                 format=format_,
+                traceparent=traceparent,
             )
         )
 

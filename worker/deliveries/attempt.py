@@ -18,6 +18,7 @@ from enrollment.runtime.outbound.exchanges import (
     storable_text,
 )
 from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
+from enrollment.runtime.tracing.spans import add_trace_headers
 from worker.deliveries.signatures import signed_headers
 
 log = structlog.get_logger()
@@ -60,6 +61,7 @@ class Sender:
             "User-Agent": _user_agent(),
             **signed_headers(message_id, int(now.timestamp()), body, secrets),
         }
+        add_trace_headers(headers)
         try:
             with total_seconds(self.total):
                 return self._exchange(url, headers, body, now)

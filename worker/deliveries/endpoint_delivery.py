@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -18,12 +19,15 @@ from enrollment.domain.webhooks.messages import CHALLENGE, DisabledReason
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.runtime.metrics.instruments import WEBHOOK_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
+from enrollment.runtime.tracing.span_values import SpanKind
+from enrollment.runtime.tracing.spans import describe_answer, open_span
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.webhooks import deliveries, endpoints
 from schemas.webhooks.messages import answers_challenge
 from worker.deliveries.attempt import AttemptOutcome, Sender
 from worker.deliveries.bodies import render_bodies
 from worker.deliveries.parallel_sending import EndedAttempt, ParallelSending
+from worker.deliveries.trace_links import traceparents_of
 
 log = structlog.get_logger()
 
@@ -46,6 +50,8 @@ class _Slice(NamedTuple):
     webhook: Webhook
     due: Sequence[Delivery]
     bodies: Mapping[int, bytes]
+    #: The contexts of the traces of some, by the delivery's id.
+    traceparents: Mapping[int, str]
     secrets: Sequence[str]
     start: datetime
     until: datetime
@@ -78,13 +84,14 @@ class EndpointDelivery:
                 return 0
             due = _find_due(session, webhook, now, limit or MESSAGES_PER_SLICE)
             bodies = render_bodies(session, due)
+            traceparents = traceparents_of(session, bodies)
         try:
             secrets = self._secrets(webhook, now)
         except NoEncryptionKey as error:
             log.warning("webhook.no_key", webhook=str(webhook_id), because=str(error))
             self._rest(webhook, now, until)
             return 0
-        return self._send_all(_Slice(webhook, due, bodies, secrets, now, until))
+        return self._send_all(_Slice(webhook, due, bodies, traceparents, secrets, now, until))
 
     def _secrets(self, webhook: Webhook, now: datetime) -> list[str]:
         stored = [webhook.secret]
@@ -120,14 +127,31 @@ class EndpointDelivery:
             return AttemptOutcome(error="event_missing")
         at = slice_.start + timedelta(seconds=elapsed)
         try:
-            outcome = self.sender.send(
-                slice_.webhook.url, str(delivery.message_id), body, slice_.secrets, now=at
-            )
+            outcome = self._send(slice_, delivery, body, at)
             is_challenge = delivery.type == CHALLENGE and outcome.error is None
             return _checked_answer(outcome, body) if is_challenge else outcome
         except Exception:  # one message must not take the results of the others with it
             log.exception("webhook.attempt_failed", webhook=str(slice_.webhook.id))
             return AttemptOutcome(error="internal_error")
+
+    def _send(
+        self, slice_: _Slice, delivery: Delivery, body: bytes, at: datetime
+    ) -> AttemptOutcome:
+        """Sends a message, within the trace of its submission."""
+        attributes: dict[str, str | int] = {
+            "http.request.method": "POST",
+            "server.address": urlsplit(slice_.webhook.url).hostname or "",
+            "messaging.message.id": str(delivery.message_id),
+            "enroll.webhook_id": str(slice_.webhook.id),
+            "enroll.attempt": delivery.attempts + 1,
+        }
+        parent = slice_.traceparents.get(delivery.id)
+        with open_span("send webhook", SpanKind.CLIENT, attributes, parent=parent) as span:
+            outcome = self.sender.send(
+                slice_.webhook.url, str(delivery.message_id), body, slice_.secrets, now=at
+            )
+            describe_answer(span, outcome.status, outcome.error)
+            return outcome
 
     def _result(self, delivery: Delivery, outcome: AttemptOutcome, at: datetime) -> AttemptResult:
         state, delay = DeliveryState.DELIVERED, None

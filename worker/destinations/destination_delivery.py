@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import (
@@ -19,8 +20,11 @@ from enrollment.domain.destinations.deliveries import (
 from enrollment.domain.retries import MAX_RETRY_AFTER, endpoint_pause, retry_delay
 from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
+from enrollment.runtime.tracing.spans import ACTIVE
 from enrollment.storage.destinations import deliveries, registry
+from enrollment.storage.destinations.deliveries import DueState
 from enrollment.storage.engine.sessions import Sessions, database_now
+from enrollment.storage.views import trace_contexts
 from worker.destinations.clients import DestinationClients, UnknownKind
 from worker.destinations.send_slice import AttemptedState, SendSlice
 
@@ -58,6 +62,7 @@ class DestinationDelivery:
                 return 0
             limit = STATES_PER_CONNECTION * stored.destination.concurrency
             due = deliveries.find_due(session, destination_id, now=now, limit=limit)
+            traceparents = _traceparents(session, due)
         try:
             client = self.clients.find(stored)
         except (NoEncryptionKey, UnknownKind) as error:
@@ -66,7 +71,11 @@ class DestinationDelivery:
             self._store(stored, [], _UNUSABLE_PAUSE, until)
             return 0
         send = SendSlice(
-            destination=stored.destination, client=client, due=deque(due), stopped=self.stopped
+            destination=stored.destination,
+            client=client,
+            due=deque(due),
+            traceparents=traceparents,
+            stopped=self.stopped,
         )
         attempted = send.run()
         self._store(stored, attempted, send.next_slot - send.elapsed, until)
@@ -124,6 +133,14 @@ class DestinationDelivery:
             result.answer,
             None if result.error is None else result.error[:_MAX_ERROR],
         )
+
+
+def _traceparents(session: Session, due: Sequence[DueState]) -> dict[int, str]:
+    """Returns the contexts of the changes to send, by position; none while traces are off."""
+    if ACTIVE.recorder is None:
+        return {}
+    found = trace_contexts.at_positions(session, {each.delivery.position for each in due})
+    return {position: each.traceparent for position, each in found.items()}
 
 
 def _rest_of(stored: StoredDestination, attempted: Sequence[AttemptedState]) -> tuple[int, float]:

@@ -3,13 +3,16 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import structlog
 
 from enrollment.domain.destinations.records import ApplyResult, Destination
+from enrollment.runtime.tracing.span_values import SpanKind
+from enrollment.runtime.tracing.spans import describe_answer, open_span
 from enrollment.storage.destinations.deliveries import DueState
 from worker.destinations.protocol import DestinationKind
 
@@ -39,6 +42,8 @@ class SendSlice:
     destination: Destination
     client: DestinationKind
     due: deque[DueState]
+    #: The contexts of the traces of some, by the position of the change.
+    traceparents: Mapping[int, str] = field(default_factory=dict)
     #: Set when the process is to end.
     stopped: threading.Event
     monotonic: Callable[[], float] = time.monotonic
@@ -73,7 +78,7 @@ class SendSlice:
     def _send_all(self) -> None:
         while (due := self._take()) is not None:
             try:
-                result = self.client.apply(due.state)
+                result = self._apply(due)
             except Exception:
                 log.exception("destination.apply_failed", destination=self.destination.name)
                 result = ApplyResult(error="internal_error")
@@ -82,6 +87,19 @@ class SendSlice:
                 self.attempted.append(attempted)
             if attempted.must_rest:
                 self._ended.set()
+
+    def _apply(self, due: DueState) -> ApplyResult:
+        """Sends a state, within the trace of the submission that changed it last."""
+        attributes: dict[str, str | int] = {
+            "server.address": urlsplit(self.destination.url).hostname or "",
+            "enroll.destination": self.destination.name,
+            "enroll.attempt": due.delivery.attempts + 1,
+        }
+        parent = self.traceparents.get(due.delivery.position)
+        with open_span("send state", SpanKind.CLIENT, attributes, parent=parent) as span:
+            result = self.client.apply(due.state)
+            describe_answer(span, result.status, result.error)
+            return result
 
     def _take(self) -> DueState | None:
         """Waits for the next slot of the rate; returns the state to send then, None at the end.

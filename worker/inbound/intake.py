@@ -45,6 +45,7 @@ from worker.inbound.messages import (
     MessageRefusal,
     invalid_request,
 )
+from worker.inbound.receive_traces import receive_spans
 
 log = structlog.get_logger()
 
@@ -98,6 +99,10 @@ class InboundIntake:
 
         Raises DatabaseUnavailable, Overloaded: some may be stored, and are found when repeated.
         """
+        with receive_spans(messages) as traced:
+            return self._accept(traced)
+
+    def _accept(self, messages: Sequence[InboundMessage]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         storable: dict[int, Storable] = {}
         first_byte = self.monotonic()
@@ -141,6 +146,7 @@ class InboundIntake:
             key=message.idempotency_key,
             fingerprint=message.fingerprint,
             ignored=received.ignored,
+            traceparent=message.traceparent,
         )
 
     def _check(self, request: ParsedRequest, holder: KeyHolder) -> None:
@@ -255,6 +261,7 @@ def _upload(message: InboundMessage, holder: KeyHolder, first_byte: float) -> Co
         first_byte,
         key=message.idempotency_key,
         fingerprint=message.fingerprint,
+        traceparent=message.traceparent,
     )
 
 

@@ -22,7 +22,7 @@ _ID_PREFIX = "inbound:"
 _MAX_STREAM = 255
 
 #: The fields of an entry of the stream.
-ENTRY_FIELDS = frozenset({"key", "request", "requests", "id", "reply_to"})
+ENTRY_FIELDS = frozenset({"key", "request", "requests", "id", "reply_to", "traceparent"})
 
 
 class MessageRefusal(Exception):
@@ -53,6 +53,10 @@ class InboundMessage(NamedTuple):
     idempotency_key: str
     #: The stream for the reply; None without one.
     reply_to: str | None = None
+    #: The context of its sender's trace (W3C: traceparent), as sent.
+    sender_context: str | None = None
+    #: The context of its own span, where that is recorded.
+    traceparent: str | None = None
 
     @property
     def fingerprint(self) -> bytes:
@@ -102,11 +106,14 @@ def entry_message(
         transport_id=f"{stream}/{entry_id}",
         shown_id=entry_id if sent_id is None else sent_id,
         reply_to=_reply_stream(fields.get("reply_to"), replies),
-    )
+    )._replace(sender_context=fields.get("traceparent"))
 
 
 def call_message(
-    arguments: Mapping[str, object], task_id: str, replies: ReplyStreams
+    arguments: Mapping[str, object],
+    task_id: str,
+    replies: ReplyStreams,
+    sender_context: str | None = None,
 ) -> InboundMessage:
     """Returns the message of a call of the task. Raises MessageRefusal."""
     content = _normalized(arguments.get("requests"))
@@ -120,7 +127,7 @@ def call_message(
         transport_id=f"task/{task_id}",
         shown_id=task_id if own_id is None else own_id,
         reply_to=_reply_stream(arguments.get("reply"), replies),
-    )
+    )._replace(sender_context=sender_context)
 
 
 def _message(

@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission, is_cancelled_as_whole
 from enrollment.runtime.failpoints import Point, fail_point
+from enrollment.runtime.tracing.span_values import SpanKind
+from enrollment.runtime.tracing.spans import ACTIVE, span_in_each
 from enrollment.storage import submissions
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
 from enrollment.storage.replies import owed_replies
 from enrollment.storage.replies.owed_replies import DueReply
-from enrollment.storage.views import submission_views
+from enrollment.storage.views import submission_views, trace_contexts
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from worker.inbound.messages import MAX_MESSAGE_REQUESTS
 from worker.inbound.reply_entries import MAX_REPLIES, outcome_entry
@@ -51,7 +53,11 @@ class ReplySender:
     def _send(self, due: Sequence[DueReply]) -> int:
         with self.sessions.read() as session:
             entries = _entries_of(session, due)
-        with self.redis.pipeline(transaction=False) as pipeline:
+            traceparents = _traceparents(session, due)
+        with (
+            span_in_each("send reply", SpanKind.PRODUCER, traceparents),
+            self.redis.pipeline(transaction=False) as pipeline,
+        ):
             for reply, entry in entries:
                 pipeline.xadd(reply.stream, entry, maxlen=MAX_REPLIES, approximate=True)
             results: list[Any] = pipeline.execute(raise_on_error=False)
@@ -68,6 +74,14 @@ class ReplySender:
         if failures and len(sent) < len(entries):
             raise next(error for error in failures if not _has_wrong_type(error))
         return len(sent)
+
+
+def _traceparents(session: Session, due: Sequence[DueReply]) -> list[str]:
+    """Returns the contexts of the submissions of replies; none while traces are off."""
+    if ACTIVE.recorder is None:
+        return []
+    found = trace_contexts.of_submissions(session, {each.submission_id for each in due})
+    return list(found.values())
 
 
 def _is_settled(reply: DueReply, result: Any) -> bool:

@@ -38,10 +38,12 @@ class SubmitCalls:
     replies: ReplyStreams
     redis: Redis
 
-    def submit(self, arguments: dict[str, Any], task_id: str) -> list[str] | Postponed:
+    def submit(
+        self, arguments: dict[str, Any], task_id: str, sender_context: str | None = None
+    ) -> list[str] | Postponed:
         """Stores the requests of a call; returns the ids of its submissions, none if refused."""
         try:
-            verdict = self._verdict(arguments, task_id)
+            verdict = self._verdict(arguments, task_id, sender_context)
             count_verdicts([verdict])
             if isinstance(verdict, Accepted):
                 return [str(verdict.submission_id)]
@@ -53,14 +55,14 @@ class SubmitCalls:
         return verdict
 
     def _verdict(
-        self, arguments: dict[str, Any], task_id: str
+        self, arguments: dict[str, Any], task_id: str, sender_context: str | None
     ) -> Accepted | MessageRefusal | Postponed:
         if unknown := arguments.keys() - ARGUMENTS:
             known = ", ".join(sorted(ARGUMENTS))
             text = f"The argument {min(unknown)[:50]!r} is unknown: known are {known}."
             return MessageRefusal("invalid_message", text)
         try:
-            message = call_message(arguments, task_id, self.replies)
+            message = call_message(arguments, task_id, self.replies, sender_context)
         except MessageRefusal as refusal:
             return refusal
         (verdict,) = self.intake.accept([message])
@@ -95,17 +97,26 @@ def register_submit(
         task_id = str(self.request.id)
         if positional:
             arguments["(positional)"] = positional
-        result = calls.submit(arguments, task_id)
+        sender_context = _sender_context(self)
+        result = calls.submit(arguments, task_id, sender_context)
         fail_point(Point.INBOUND_STORED)
         if not isinstance(result, Postponed):
             return result
         log.warning("task.postponed", because=result.because)
         sleep(REPEAT_PAUSE)
-        _send_again(app, arguments, task_id)
+        _send_again(app, arguments, task_id, sender_context)
         return []
 
 
-def _send_again(app: Celery, arguments: dict[str, Any], task_id: str) -> None:
+def _sender_context(task: "Task[Any, Any]") -> str | None:
+    """Returns the header `traceparent` of a message (W3C); None without one."""
+    value = task.request.get("traceparent")
+    return value if isinstance(value, str) else None
+
+
+def _send_again(
+    app: Celery, arguments: dict[str, Any], task_id: str, sender_context: str | None
+) -> None:
     """Puts a call on the queue again, behind the others. Raises Reject if that fails.
 
     A rejected message would be at the head of the queue, and RabbitMQ 4 drops it the 20th time.
@@ -115,6 +126,7 @@ def _send_again(app: Celery, arguments: dict[str, Any], task_id: str) -> None:
             TaskName.SUBMIT.value,
             kwargs=arguments,
             task_id=task_id,
+            headers=None if sender_context is None else {"traceparent": sender_context},
             queue=QueueName.SUBMIT.value,
             confirm_timeout=READ_TIMEOUT_SECONDS,
             retry=False,

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -27,12 +26,12 @@ from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts, batch_claims, record_index
 from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
 from worker.processing.load import Locking
+from worker.processing.observation.attempt import Attempt, observe_attempt
 from worker.processing.transaction import (
     BatchTransaction,
     ProbePassed,
     ProcessedBatches,
     TransactionResult,
-    count_result,
 )
 
 log = structlog.get_logger()
@@ -59,16 +58,6 @@ TURN_BATCHES = 8
 #: Rows of one file up to which one transaction processes several batches, which share its fixed
 #: cost. A batch with more is processed alone.
 ROWS_PER_TRANSACTION = 4_000
-
-
-class Attempt(NamedTuple):
-    """The end of one attempt."""
-
-    #: The batches that were attempted.
-    attempted: Sequence[ClaimedBatch]
-    result: TransactionResult | Exception
-    #: Other batches that are to be dispatched.
-    next: tuple[BatchRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +87,7 @@ class Processor:
             with self.sessions.attempt_locks.scope() as locks:
                 started = time.monotonic()
                 ended = self._attempt(batch_id, locks, locking)
-                count_result(ended.result, time.monotonic() - started)
+                observe_attempt(self.sessions, ended, time.monotonic() - started)
                 is_late = time.monotonic() > until
                 is_last = attempt == MAX_CONFLICT_ATTEMPTS or (is_late and locks_all)
                 processed = self._conclude(batch_id, ended, is_last=is_last)
@@ -144,7 +133,7 @@ class Processor:
                     if locking is not Locking.ALL:
                         claimed += self._successors(session, claimed[0])
                     result = self.transaction.run(session, claimed, locking, now=now)
-                    return Attempt(attempted, result, more)
+                    return Attempt(attempted, result, more, time.time_ns())
                 started = batch_claims.start_next_attempts(session, claimed, locks, now=now)
                 attempted = started.ready  # even if it is unknown whether this commits
             following = more + _alone_batches(started.alone)
@@ -192,7 +181,7 @@ class Processor:
 
     def _conclude(self, batch_id: int, ended: Attempt, *, is_last: bool) -> ProcessedBatches | None:
         """Records the end of an attempt; returns None where it must be repeated at once."""
-        attempted, result, following = ended
+        attempted, result, following, _ = ended
         match result:
             case ProcessedBatches():
                 return result._replace(next=result.next + following)

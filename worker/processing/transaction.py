@@ -90,12 +90,19 @@ _RESULT_NAMES: Mapping[type, str] = {
 }
 
 
+def result_name(result: TransactionResult | Exception) -> str:
+    """Returns how metrics and traces call the end of an attempt."""
+    if isinstance(result, ProcessedBatches):
+        return "done"
+    return _RESULT_NAMES.get(type(result), "failed")
+
+
 def count_result(result: TransactionResult | Exception, seconds: float) -> None:
     """Counts the end of an attempt in the metrics; one that found nothing to do is none."""
     if not isinstance(result, ProcessedBatches):
-        count_attempt(_RESULT_NAMES.get(type(result), "failed"), seconds)
+        count_attempt(result_name(result), seconds)
     elif result.batch_ids:
-        count_attempt("done", seconds)
+        count_attempt(result_name(result), seconds)
         count_rows(len(result.batch_ids), result.tally.counts, result.tally.reasons)
 
 

@@ -12,13 +12,18 @@ from typing import NamedTuple
 
 import structlog
 from redis.exceptions import RedisError
+from sqlalchemy.orm import Session
 
+from enrollment.domain.events import RecordedEvent
 from enrollment.runtime.circuit_breaker import CircuitBreaker
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.failpoints import Point, fail_point
+from enrollment.runtime.tracing.span_values import SpanKind
+from enrollment.runtime.tracing.spans import ACTIVE, span_in_each
 from enrollment.storage import events as event_store
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.outbox import relay_positions
+from enrollment.storage.views import trace_contexts
 from worker.relay.channels import Channel
 from worker.relay.streams import StreamEntry
 
@@ -38,6 +43,8 @@ class _Portion(NamedTuple):
     entries: Sequence[StreamEntry]
     end: int
     events: int
+    #: The contexts of the traces of their submissions.
+    traceparents: Sequence[str] = ()
 
 
 class Relay:
@@ -119,14 +126,19 @@ class Relay:
         with self._sessions.read() as session:
             events = event_store.events_after(session, self._position, limit=BATCH_EVENTS)
             entries = self.channel.render(session, events)
+            traceparents = _traceparents(session, events)
         end = events[-1].position if events else self._position
-        return _Portion(entries, end, len(events))
+        return _Portion(entries, end, len(events), traceparents)
 
     def _publish(self, portion: _Portion) -> bool:
         """Returns whether the events are published; after False they may be, too."""
         try:
             if portion.entries:
-                self.channel.publish(portion.entries)
+                attributes = {"enroll.channel": self.channel.name.value}
+                with span_in_each(
+                    "publish events", SpanKind.PRODUCER, portion.traceparents, attributes
+                ):
+                    self.channel.publish(portion.entries)
         except (RedisError, OSError) as error:
             self._breaker.record_failure(error)
             self._counters.add_failure(self.channel.name)
@@ -155,3 +167,11 @@ class Relay:
         else:
             log.warning("relay.lease_lost", channel=self.channel.name, position=start)
         return is_stored
+
+
+def _traceparents(session: Session, events: Sequence[RecordedEvent]) -> list[str]:
+    """Returns the contexts of the submissions of events; none while traces are off."""
+    if ACTIVE.recorder is None:
+        return []
+    found = trace_contexts.of_submissions(session, {each.submission_id for each in events})
+    return list(found.values())

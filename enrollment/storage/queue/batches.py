@@ -37,6 +37,8 @@ class BatchRef(NamedTuple):
     lane: Lane
     #: Processed by itself: a worker that received another batch does not claim it.
     alone: bool = False
+    #: The contexts of the traces of its submissions; none for a batch that was dispatched before.
+    traceparents: tuple[str, ...] = ()
 
     @property
     def claims_lane(self) -> bool:

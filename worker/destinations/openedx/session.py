@@ -14,6 +14,7 @@ from enrollment.domain.destinations.records import Auth
 from enrollment.domain.retries import parse_retry_after
 from enrollment.runtime.outbound.exchanges import CALL_ERRORS, failure_name, read_bounded
 from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
+from enrollment.runtime.tracing.spans import add_trace_headers
 from worker.destinations.openedx.answers import LmsAnswer, LmsFailure
 
 log = structlog.get_logger()
@@ -133,6 +134,7 @@ class LmsSession:
             "User-Agent": f"enrollment-service/{version('enrollment-service')}",
             **headers,
         }
+        add_trace_headers(sent)
         try:
             with (
                 total_seconds(self.total),

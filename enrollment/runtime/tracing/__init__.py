@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry, which is imported only where the variables `OTEL_…` ask for traces."""
