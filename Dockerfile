@@ -2,17 +2,20 @@
 # The base by digest, so that each build has the same one:
 #   docker build --build-arg PYTHON_IMAGE=python:3.12-slim@sha256:… .
 ARG PYTHON_IMAGE=python:3.12-slim
+# the packages that are installed: runtime, or otel to have traces as well
+ARG LOCK=runtime
 
 FROM ${PYTHON_IMAGE} AS build
+ARG LOCK
 # two builds of one source have the same files: times, and the order of sets in compiled modules
 ARG SOURCE_DATE_EPOCH=315532800
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PYTHONHASHSEED=0
 WORKDIR /build
 
 # first what changes seldom: the locked packages, of which nothing is resolved or compiled here
-COPY requirements/runtime.txt requirements/build.txt requirements/
+COPY requirements/${LOCK}.txt requirements/build.txt requirements/
 RUN python -m venv /opt/enroll \
- && /opt/enroll/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt \
+ && /opt/enroll/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements/${LOCK}.txt \
  && python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements/build.txt
 
 COPY pyproject.toml README.md LICENSE ./

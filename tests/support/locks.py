@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("runtime", "local", "dev", "build")
+LOCKS = ("runtime", "local", "otel", "dev", "build")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 _ENTRY = re.compile(r"^([a-z0-9].*?) \\\n((?: {4}--hash=.*\n?)+)", re.MULTILINE)

@@ -202,7 +202,7 @@ def test_the_base_is_an_argument_that_can_have_a_digest():
     assert passed == f"${{PYTHON_IMAGE:-{base}}}"
 
 
-@pytest.mark.parametrize("lock", ["runtime.txt", "local.txt", "dev.txt", "build.txt"])
+@pytest.mark.parametrize("lock", ["runtime.txt", "local.txt", "otel.txt", "dev.txt", "build.txt"])
 def test_the_locks_name_no_index_and_leave_no_package_without_a_hash(lock):
     text = (ROOT / "requirements" / lock).read_text()
     assert "://" not in text

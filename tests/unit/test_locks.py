@@ -27,6 +27,7 @@ def asked_for(*lists: list[str]) -> list[Requirement]:
     [
         ("runtime", asked_for(PROJECT["dependencies"])),
         ("local", asked_for(PROJECT["dependencies"], EXTRAS["local"])),
+        ("otel", asked_for(PROJECT["dependencies"], EXTRAS["otel"])),
         ("dev", asked_for(PROJECT["dependencies"], *EXTRAS.values(), BUILD)),
         ("build", asked_for(BUILD)),
     ],
@@ -42,7 +43,14 @@ def test_a_lock_has_everything_that_is_asked_for(lock, requirements):
 
 
 @pytest.mark.parametrize(
-    ("smaller", "larger"), [("runtime", "local"), ("local", "dev"), ("build", "dev")]
+    ("smaller", "larger"),
+    [
+        ("runtime", "local"),
+        ("runtime", "otel"),
+        ("local", "dev"),
+        ("otel", "dev"),
+        ("build", "dev"),
+    ],
 )
 def test_what_two_locks_have_in_common_is_the_same(smaller, larger):
     part, whole = read_lock(smaller), read_lock(larger)
@@ -53,12 +61,13 @@ def test_what_two_locks_have_in_common_is_the_same(smaller, larger):
         assert (entry.version, entry.hashes) == (whole[name].version, whole[name].hashes), name
 
 
-def test_production_installs_nothing_of_the_local_extra():
-    local = {canonicalize_name(Requirement(line).name) for line in EXTRAS["local"]}
+@pytest.mark.parametrize("extra", ["local", "otel"])
+def test_production_installs_nothing_of_an_extra(extra):
+    packages = {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]}
 
-    assert local
-    assert local.isdisjoint(read_lock("runtime"))
-    assert local <= set(read_lock("local")) & set(read_lock("dev"))
+    assert packages
+    assert packages.isdisjoint(read_lock("runtime"))
+    assert packages <= set(read_lock(extra)) & set(read_lock("dev"))
 
 
 def test_extras_stand_in_the_locks():
@@ -81,9 +90,10 @@ def test_every_installation_is_of_locked_files_and_checked(text):
 
 
 def test_the_image_has_the_runtime_lock_alone():
-    used = set(re.findall(r"-r requirements/(\w+)\.txt", DOCKERFILE))
+    used = set(re.findall(r"-r requirements/([\w${}]+)\.txt", DOCKERFILE))
 
-    assert used == {"runtime", "build"}
+    assert used == {"${LOCK}", "build"}
+    assert "\nARG LOCK=runtime\n" in DOCKERFILE
 
 
 def test_the_image_is_given_every_file_that_the_build_reads():

@@ -115,7 +115,7 @@ def bill(*arguments):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("lock", ["runtime", "local", "dev"])
+@pytest.mark.parametrize("lock", ["runtime", "local", "otel", "dev"])
 def test_the_bill_of_materials_has_every_locked_package(lock):
     document = bill(ROOT / "requirements" / f"{lock}.txt")
     locked = read_lock(lock)
