@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts newer releases of PgBouncer and Valkey than the system has into a folder of their own, and
-# installs what Debian itself has of RabbitMQ, HAProxy and Chromium where that is allowed (root).
+# Puts newer releases of PgBouncer and Valkey than the system has into a folder of their own, with
+# Prometheus' promtool, and installs what Debian itself has of RabbitMQ, HAProxy and Chromium where that is allowed (root).
 #
 #     tests/servers/fetch.sh [FOLDER]
 #
@@ -10,8 +10,8 @@
 set -euo pipefail
 
 SUITE=trixie
-PACKAGES=(pgbouncer valkey-server)
-PROGRAMS=(usr/sbin/pgbouncer usr/bin/valkey-server usr/bin/valkey-check-rdb)
+PACKAGES=(pgbouncer valkey-server promtool)
+PROGRAMS=(usr/sbin/pgbouncer usr/bin/valkey-server usr/bin/valkey-check-rdb usr/bin/promtool)
 folder="${1:-${XDG_CACHE_HOME:-$HOME/.cache}/enrollment-service-tests/servers}"
 
 apt_here() {
@@ -57,3 +57,4 @@ done
 rm -rf "$folder"/{cache,lists,status,sources.list}
 "$folder/bin/pgbouncer" --version | head -n 1
 "$folder/bin/valkey-server" --version
+"$folder/bin/promtool" --version | head -n 1

@@ -56,6 +56,12 @@ def valkey_program() -> Path | None:
     return Path(found) if found else None
 
 
+def promtool_program() -> Path | None:
+    """Returns the path of Prometheus' `promtool`; None where there is none."""
+    found = shutil.which("promtool", path=os.pathsep.join((str(FETCHED), os.environ["PATH"])))
+    return Path(found) if found else None
+
+
 def _packages_with(name: str) -> Path | None:
     """Returns the folder of an installed package without importing it."""
     spec = find_spec(name)
