@@ -7,7 +7,9 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 from sqlalchemy import select
 
+from enrollment.domain.destinations.records import ApplyResult
 from enrollment.domain.errors import Conflict
+from enrollment.runtime.tracing.spans import current_traceparent
 from enrollment.storage.tables import SubmissionRow
 from intake_store.group_store import SingleRequest
 from tests.integration.test_webhooks import Hooks
@@ -22,6 +24,7 @@ from tests.support.recorded_spans import (
     traceparent_of,
 )
 from tests.support.relays import publish_all, stream_relay
+from tests.support.scripted_destination import Destinations
 from tests.support.webhook_receiver import WebhookReceiver, answers
 from worker.processing.transaction import BatchTransaction
 
@@ -147,6 +150,35 @@ def test_a_message_without_a_trace_begins_one(world, spans):
     hooks.http.close()
     assert ids(spans.the("send webhook"))[1] == ""
     assert receiver.received[0].headers["traceparent"] == traceparent_of(spans.the("send webhook"))
+
+
+def test_a_state_is_sent_in_the_trace_of_the_last_change(world, spans):
+    destinations = Destinations(world.sessions)
+    lms = destinations.add()
+    world.course()
+    world.take_in(traced("ada"), traced("bob"))
+    world.work()
+    world.take_in(
+        SingleRequest(SERVER, request("ada", is_active=False), 0.0, traceparent=OTHER),
+        SingleRequest(SERVER, request("cem"), 0.0),
+    )
+    world.work()
+    destinations.read_all()
+    seen = {}
+
+    def sees(state):
+        seen[state.username] = (current_traceparent() or "").split("-")[1]
+        return ApplyResult(400, "no such mode", "refused", is_permanent=True)
+
+    destinations.kinds["lms"].else_ = sees
+    assert destinations.deliver(lms) == 3
+    destinations.delivery.clients.close()
+    untraced = seen.pop("cem")
+    assert seen == {"ada": "b" * 32, "bob": TRACE}
+    found = spans.named("send state")
+    assert {ids(each)[0] for each in found} == {*seen.values(), untraced}
+    assert {each.attributes["error.type"] for each in found} == {"refused"}
+    assert {each.attributes["enroll.destination"] for each in found} == {"lms"}
 
 
 def test_the_feed_is_published_in_the_traces_of_its_changes(world, spans, redis_url):
