@@ -1,0 +1,84 @@
+"""Rows of submissions with their outcomes, lists of submissions, and rows about a learner."""
+
+import re
+
+from tests.support.console_browser import logged_in
+from tests.support.console_files import planned, rows
+from tests.support.gateway import AUDIT, fresh
+
+
+def test_rows_are_filtered_and_paged(small):
+    gateway = small()
+    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+    course_id = gateway.course(AUDIT)
+    good = [f"u{number:03},{course_id},x" for number in range(60)]
+    path, page = planned(gateway, registrar, rows(*good, f"b,{course_id}x,y"))
+
+    assert page.count('<td class="num">') >= 50
+    following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', page)[1]
+    assert "u059" not in page
+    assert "u059" in registrar.get(following.replace("&amp;", "&")).text
+    failed = registrar.get(path, params={"outcome": "refused,invalid", "reason": ""}).text
+    table = failed[failed.index('id="table"') :]
+    assert "There is no course" in table
+    assert "u000" not in table
+    assert registrar.get(path, params={"outcome": "nonsense"}).status_code == 400
+
+
+def test_a_single_request_has_a_page(gateway):
+    gateway.enroll(gateway.server, gateway.course(AUDIT), fresh("u"))
+    browser = logged_in(gateway, gateway.server)
+    path = re.search(r"/console/submissions/[0-9a-f-]{36}", browser.get("/console").text)[0]
+
+    assert "One request" in browser.get(path).text
+
+
+def test_a_list_has_the_submissions_of_a_state(gateway, registrar):
+    path, _ = planned(gateway, registrar, rows(f"{fresh('u')},{gateway.course(AUDIT)},x"))
+
+    assert path in registrar.get("/console/submissions").text
+    assert path in registrar.get("/console/submissions", params={"state": "done"}).text
+    assert path not in registrar.get("/console/submissions", params={"state": "queued"}).text
+    assert path in registrar.get("/console/submissions", params={"state": ""}).text
+
+
+def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, registrar):
+    course_id, user = gateway.course(AUDIT), fresh("searched")
+    path, _ = planned(gateway, registrar, rows(f"other,{course_id},x", f"{user},{course_id}typo,x"))
+    page = registrar.get("/console/rows", params={"user": user}).text
+    found = registrar.get("/console/learners", params={"q": user}).text
+
+    assert path in page
+    assert '<td class="num">3</td>' in page
+    assert "There is no course" in page
+    assert f"/console/rows?user={user}" in found
+    another = logged_in(gateway, gateway.key("enroll", "read", name="another-one"))
+    assert path not in another.get("/console/rows", params={"user": user}).text
+    for none in ("", "nobody", '"', "\\", "%", "[]"):
+        assert path not in registrar.get("/console/rows", params={"user": none}).text
+
+
+def test_a_row_with_an_email_is_found_by_the_username_and_the_other_way_round(gateway, registrar):
+    email = f"{fresh('mail')}@uni.test"
+    user, course_id = gateway.person(email=email), gateway.course(AUDIT)
+    path, _ = planned(gateway, registrar, f"email,course_id\n{email},{course_id}\n")
+
+    for text in (user, email):
+        assert path in registrar.get("/console/rows", params={"user": text}).text
+
+
+def test_rows_far_apart_are_found_page_by_page(small):
+    gateway = small(batch_rows="1")
+    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+    course_id = gateway.course(AUDIT)
+    many = [f"u{number:03},{course_id},x" for number in range(200)]
+    path, _ = planned(gateway, registrar, rows(*many, f"b,{course_id}x,y"))
+    page = registrar.get(path, params={"reason": "course_not_found"}).text
+    for _ in range(5):
+        if "There is no course" in page[page.index('id="table"') :]:
+            break
+        following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', page)[1]
+        page = registrar.get(following.replace("&amp;", "&")).text
+
+    assert "There is no course" in page[page.index('id="table"') :]
+    assert "cursor=" not in registrar.get(path, params={"reason": "course_full"}).text
