@@ -9,6 +9,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.console.file_readings import read_files
 from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
 from api_gateway.console.plans import PLAN_PROBLEMS, plan_key, plan_state
 from api_gateway.console.sessions.forms import read_form
@@ -34,6 +35,7 @@ from enrollment.domain.codes import Code, Kind, Reason
 from enrollment.domain.errors import SubmissionFinished
 from enrollment.domain.submissions import Submission
 from enrollment.storage import idempotency
+from schemas.files.raw_rows import sources_of
 from schemas.messages.reason_messages import meaning_of_reason
 from schemas.outcomes import OutcomeJson, dump_outcome
 
@@ -87,6 +89,8 @@ class SubmissionPageResource:
             "submission.html",
             submission=submission,
             now=parts.now(),
+            readings=read_files(submission),
+            sources=sorted(sources_of(submission)),
             reasons=_reasons(submission),
             courses=await self._courses(submission),
             failures=await self._failures(submission) if is_plan else [],

@@ -42,6 +42,44 @@ def test_a_list_has_the_submissions_of_a_state(gateway, registrar):
     assert path in registrar.get("/console/submissions", params={"state": ""}).text
 
 
+def test_an_admin_lists_the_submissions_of_all_callers(gateway, registrar, admin):
+    course_id = gateway.course(AUDIT)
+    done, _ = planned(gateway, registrar, rows(f"{fresh('u')},{course_id},x"))
+    gateway.enroll(gateway.server, course_id, fresh("u"))
+    opened = registrar.upload(rows(f"{fresh('u')},{course_id},x")).headers["location"]
+    listed = {
+        state: admin.get("/console/submissions", params={"callers": "all", "state": state}).text
+        for state in ("", "queued", "running", "done", "cancelled")
+    }
+
+    assert done not in admin.get("/console/submissions").text
+    assert {state for state, page in listed.items() if done in page} == {"", "done"}
+    assert {state for state, page in listed.items() if opened in page} == {"", "queued"}
+    assert "One request" in listed["done"]
+    assert f"{opened}/cancel" in listed["queued"]
+    assert f"{done}/cancel" not in listed["done"]
+    assert admin.send(f"{opened}/cancel").headers["location"] == opened
+    gateway.work()
+    cancelled = {"callers": "all", "state": "cancelled"}
+    assert opened in admin.get("/console/submissions", params=cancelled).text
+    assert registrar.get("/console/submissions", params={"callers": "all"}).status_code == 403
+    assert "All callers" not in registrar.get("/console/submissions").text
+
+
+def test_the_list_of_all_callers_has_pages(small):
+    gateway = small()
+    admin, course_id = logged_in(gateway, gateway.admin), gateway.course(AUDIT)
+    for number in range(60):
+        gateway.enroll(gateway.server, course_id, f"u{number}")
+    first = admin.get("/console/submissions", params={"callers": "all"}).text
+    following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', first)[1]
+    pages = [first, admin.get(following.replace("&amp;", "&")).text]
+    found = [set(re.findall(r'submissions/([0-9a-f-]{36})"', page)) for page in pages]
+
+    assert [len(ids) for ids in found] == [50, 10]
+    assert not found[0] & found[1]
+
+
 def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, registrar):
     course_id, user = gateway.course(AUDIT), fresh("searched")
     path, _ = planned(gateway, registrar, rows(f"other,{course_id},x", f"{user},{course_id}typo,x"))

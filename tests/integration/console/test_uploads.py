@@ -18,7 +18,9 @@ def test_a_plan_shows_what_would_happen_and_changes_nothing(gateway, registrar):
     assert "Nothing has changed yet" in page
     assert (tile(page, "enrolled"), tile(page, "refused") + tile(page, "invalid")) == (1, 2)
     assert "There is no course" in page
-    assert "Columns that are not read: note" in page
+    assert "Columns that are not read: <bdi>note</bdi>" in page
+    assert "Read as columns of this service" in page
+    assert "<bdi><code>user</code></bdi> username" in page
     assert f">{course_id}</a></th>" in page
     assert not enrolled(gateway, user, course_id)
 
@@ -79,6 +81,7 @@ def test_an_archive_is_applied_with_its_files(gateway, registrar):
         archive.writestr("__MACOSX/._one.csv", b"x")
     path, page = planned(gateway, registrar, packed.getvalue(), name="files.zip")
     assert "2 files of the archive" in page
+    assert f"{path}/outcomes.csv?file=two.csv&amp;outcome=refused,invalid" in page
     sent = registrar.send(f"{path}/apply")
     gateway.work()
     ids = [each.rpartition("/")[2] for each in (path, sent.headers["location"])]
@@ -87,8 +90,20 @@ def test_an_archive_is_applied_with_its_files(gateway, registrar):
     assert all(enrolled(gateway, user, course_id) for user in users)
     for member in ("files", "counts", "format", "ignored_columns", "reasons"):
         assert applied[member] == plan[member]
-    failed = registrar.get(f"{sent.headers['location']}/outcomes.csv", params={"file": "two.csv"})
-    assert failed.text.splitlines()[2].startswith(f"{course_id},!!,invalid")
+    chosen = {"file": "two.csv", "outcome": "refused,invalid"}
+    failed = registrar.get(f"{sent.headers['location']}/outcomes.csv", params=chosen)
+    assert failed.text.splitlines()[1].startswith(f"{course_id},!!,invalid")
+
+
+def test_a_plan_says_how_the_columns_of_another_system_are_read(gateway, registrar):
+    content = f"course_id,user_id,role,section_id,status\nC,{fresh('u')},student,s1,active\n"
+    _, page = planned(gateway, registrar, content)
+
+    assert "Read as Canvas SIS enrollments.csv" in page
+    for column, meaning in (("user_id", "username"), ("status", "enrolled or withdrawn")):
+        assert f"<bdi><code>{column}</code></bdi> {meaning}" in page
+    assert '<a href="/console/crosswalks/canvas">canvas</a>' in page
+    assert "/console/courses/C" not in page, "it is no id of ours"
 
 
 def test_records_of_another_system_that_end_are_applied_as_planned(gateway, registrar):
