@@ -108,7 +108,7 @@ def test_a_file_is_planned_applied_mended_and_found(registrar, canvas_file, tmp_
     expect(page.get_by_role("heading", level=1)).to_have_text("ada00003")
     enrollments = page.get_by_role("group", name="Enrollments")
     expect(enrollments.get_by_role("row").filter(has_text=COURSES[0])).to_contain_text("Enrolled")
-    found = page.get_by_role("group", name="Rows of your files about ada00003")
+    found = page.get_by_role("group", name="Requests about ada00003")
     expect(found.get_by_role("row").filter(has_text="Refused").first).to_contain_text(TYPO)
 
 

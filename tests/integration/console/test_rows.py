@@ -1,10 +1,21 @@
 """Rows of submissions with their outcomes, lists of submissions, and rows about a learner."""
 
+import io
 import re
+import zipfile
 
+import pytest
+
+from api_gateway.http.pagination import encode_cursor
+from api_gateway.status import learner_rows
+from enrollment.domain.model import Learner
+from enrollment.storage import events, learners
+from enrollment.storage.views import enrollment_views
+from enrollment.storage.webhooks import deliveries, endpoints
+from schemas.webhooks.messages import event_messages
 from tests.support.console_browser import logged_in
 from tests.support.console_files import planned, rows
-from tests.support.gateway import AUDIT, fresh
+from tests.support.gateway import AUDIT, fresh, utc_now
 
 
 def test_rows_are_filtered_and_paged(small):
@@ -87,7 +98,7 @@ def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, regi
     found = registrar.get("/console/learners", params={"q": user}).text
 
     assert path in page
-    assert '<td class="num">3</td>' in page
+    assert "<td>3</td>" in page
     assert "There is no course" in page
     assert f"/console/rows?user={user}" in found
     another = logged_in(gateway, gateway.key("enroll", "read", name="another-one"))
@@ -103,6 +114,92 @@ def test_a_row_with_an_email_is_found_by_the_username_and_the_other_way_round(ga
 
     for text in (user, email):
         assert path in registrar.get("/console/rows", params={"user": text}).text
+
+
+def test_a_single_request_is_found_and_by_an_admin_those_of_all_callers(gateway, registrar, admin):
+    user, other = fresh("asked"), fresh("asked")
+    course_id = gateway.course(AUDIT)
+    gateway.enroll(gateway.key("enroll", "read", name="registrar"), f"{course_id}x", user)
+    gateway.enroll(gateway.server, course_id, other)
+    found = registrar.get("/console/rows", params={"user": user}).text
+
+    assert "one request" in found
+    assert "There is no course" in found
+    assert "one request" in admin.get("/console/rows", params={"user": user}).text
+    assert "one request" in admin.get("/console/rows", params={"user": other}).text
+    assert "one request" not in registrar.get("/console/rows", params={"user": other}).text
+
+
+def test_a_row_of_an_archive_is_found_with_its_file_and_line(gateway, registrar):
+    course_id, user = gateway.course(AUDIT), fresh("packed")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.csv", rows(f"a,{course_id},x", f"b,{course_id},x"))
+        archive.writestr("two.csv", rows(f"{user},{course_id},x"))
+    planned(gateway, registrar, packed.getvalue(), name="files.zip")
+    page = registrar.get("/console/rows", params={"user": user}).text
+
+    assert '<td>2<span class="where"><bdi>two.csv</bdi></span></td>' in page
+
+
+@pytest.mark.parametrize("bound", ["MAX_SEARCHED_BATCHES", "MAX_SEARCHED_SUBMISSIONS"])
+def test_a_search_goes_on_where_it_ended(small, monkeypatch, bound):
+    gateway = small(batch_rows="1")
+    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+    course_id = gateway.course(AUDIT)
+    first, _ = planned(gateway, registrar, rows(f"sought,{course_id},x"))
+    many = [f"u{number},{course_id},x" for number in range(20)]
+    second, _ = planned(gateway, registrar, rows(*many, f"sought,{course_id},x"))
+    planned(gateway, registrar, rows(f"other,{course_id},x"))
+    monkeypatch.setattr(learner_rows, bound, 1)
+    page = registrar.get("/console/rows", params={"user": "sought"}).text
+    found = []
+    for _ in range(10):
+        table = page[page.index("<main") :]
+        found += [path for path in (second, first) if f'"{path}"' in table]
+        following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', table)
+        if following is None:
+            break
+        page = registrar.get(following[1].replace("&amp;", "&")).text
+
+    assert found == [second, first]
+
+
+@pytest.mark.parametrize("cursor", ["x", "eA", encode_cursor("1 x 1"), encode_cursor("  x")])
+def test_a_search_goes_on_at_no_other_place(registrar, cursor):
+    sought = {"user": "ada", "cursor": cursor}
+
+    assert registrar.get("/console/rows", params=sought).status_code == 400
+
+
+def test_learners_are_found_by_the_beginning_of_their_name_or_email(gateway, registrar):
+    word = fresh("Begin")
+    with gateway.sessions.begin() as session:
+        for name, email in ((f"{word}ner", None), (f"x{word}", f"{word}@uni.test".lower())):
+            learners.save(session, Learner(name, email))
+        learners.save(session, Learner(f"{word[:-1]}Other"))
+    page = registrar.get("/console/learners", params={"q": word}).text
+
+    assert f'href="/console/learners/{word}ner"' in page
+    assert f'href="/console/learners/x{word}"' in page
+    assert f"{word[:-1]}Other" not in page
+    assert "begin with it" not in registrar.get("/console/learners", params={"q": "~~"}).text
+
+
+def test_a_learner_shows_which_webhooks_were_told(gateway, registrar, admin):
+    admin.get("/console/webhooks")
+    url = f"https://{fresh('lms')}.example.org/hook"
+    admin.send("/console/webhooks", {"url": url})
+    name, course_id = gateway.person(), gateway.course(AUDIT)
+    gateway.enroll(gateway.server, course_id, name)
+    with gateway.worker_sessions.begin() as session:
+        newest = enrollment_views.newest_event(session, name, course_id)
+        (event,) = events.history(session, newest)
+        (webhook,) = [one for one in endpoints.find_all(session) if one.url == url]
+        deliveries.queue(session, [webhook], event_messages([event]), now=utc_now())
+
+    assert f'title="{url}"' in admin.get(f"/console/learners/{name}").text
+    assert url not in registrar.get(f"/console/learners/{name}").text
 
 
 def test_rows_far_apart_are_found_page_by_page(small):
