@@ -98,7 +98,7 @@ def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, regi
     found = registrar.get("/console/learners", params={"q": user}).text
 
     assert path in page
-    assert "<td>3</td>" in page
+    assert '<td class="nowrap">3</td>' in page
     assert "There is no course" in page
     assert f"/console/rows?user={user}" in found
     another = logged_in(gateway, gateway.key("enroll", "read", name="another-one"))
@@ -139,7 +139,7 @@ def test_a_row_of_an_archive_is_found_with_its_file_and_line(gateway, registrar)
     planned(gateway, registrar, packed.getvalue(), name="files.zip")
     page = registrar.get("/console/rows", params={"user": user}).text
 
-    assert '<td>2<span class="where"><bdi>two.csv</bdi></span></td>' in page
+    assert '<td class="nowrap">2<span class="where path"><bdi>two.csv</bdi></span></td>' in page
 
 
 @pytest.mark.parametrize("bound", ["MAX_SEARCHED_BATCHES", "MAX_SEARCHED_SUBMISSIONS"])

@@ -10,6 +10,8 @@ from tests.support.console_browser import logged_in
 from tests.support.console_files import enrolled, planned, rows, tile
 from tests.support.gateway import AUDIT, fresh
 
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
 
 def test_a_plan_shows_what_would_happen_and_changes_nothing(gateway, registrar):
     course_id, user = gateway.course(AUDIT), fresh("user")
@@ -181,6 +183,14 @@ def test_a_file_follows_no_submission_that_its_caller_does_not_see(gateway, regi
 
     assert registrar.get("/console/upload", params={"follows": other}).status_code == 404
     assert registrar.upload(rows("a,b,c"), follows=other).status_code == 404
+
+
+def test_a_workbook_is_refused_with_what_to_do(registrar):
+    sent = registrar.upload("x", name="term.xlsx", media_type=WORKBOOK)
+
+    assert sent.status_code == 415
+    assert "The file must be CSV" in sent.text
+    assert "save it as CSV UTF-8" in sent.text
 
 
 @pytest.mark.parametrize("field", [{"follows": "x"}, {"format": "nonsense"}, {"unknown": "x"}])
