@@ -60,6 +60,8 @@ class LearnerFacts(NamedTuple):
     arrivals: dict[str, list[Arrival]]
     #: By position of an event: the messages about it. Empty for callers who may not see them.
     messages: dict[int, list[MessageState]]
+    #: Whether there may be more enrollments, or more events, than are shown.
+    is_long: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ class LearnerPageResource:
             canonical_text(username),
             sees_messages=may_use(req.context.caller, ("webhook_deliveries", "GET")),
         )
-        self.shared.renderer.write(req, resp, "learner.html", facts=facts, q=facts.learner.username)
+        self.shared.renderer.write(
+            req, resp, "learner.html", facts=facts, history_bounds=(_HISTORIES, _SHOWN_EVENTS)
+        )
 
     on_head = on_get
 
@@ -202,6 +206,7 @@ def _read_facts(session: Session, username: str, *, sees_messages: bool) -> Lear
         [] if email is None else invitations.find_by_email(session, email),
         _read_arrivals(session, username, enrolled),
         _read_messages(session, history) if sees_messages else {},
+        len(enrolled) > _HISTORIES or len(history) == _SHOWN_EVENTS,
     )
 
 
