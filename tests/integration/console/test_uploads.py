@@ -66,7 +66,8 @@ def test_every_form_of_a_file_can_be_applied(gateway, registrar, kind):
     course_id, user = gateway.course(AUDIT), fresh("user")
     one = f'{{"user": "{user}", "course_id": "{course_id}"}}'
     content = {"json": f"[{one}]", "ndjson": f"{one}\n", "csv": rows(f"{user},{course_id},x")}[kind]
-    path, _ = planned(gateway, registrar, content, name=f"file.{kind}")
+    path, page = planned(gateway, registrar, content, name=f"file.{kind}")
+    assert ("Read as" in page) is (kind == "csv"), "only a table has columns"
     sent = registrar.send(f"{path}/apply")
     gateway.work()
 
