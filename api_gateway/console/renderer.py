@@ -16,6 +16,7 @@ from api_gateway.console.sessions.forms import TOKEN_FIELD
 from api_gateway.console.sessions.sessions import ConsoleSession
 from api_gateway.http.problems import Problem
 from enrollment.domain.codes import Code
+from schemas.fields import is_course_key
 from schemas.submissions import caller_name
 
 HTML_TYPE = "text/html; charset=utf-8"
@@ -49,6 +50,7 @@ class Renderer:
             "outcome": lambda code: words.OUTCOME_WORDS[Code(code)],
             "tone": lambda code: words.OUTCOME_TONES[Code(code)],
         }
+        self._environment.tests["course_key"] = is_course_key
         self._environment.globals |= {
             "root": CONSOLE_PATH,
             "outcome_words": words.OUTCOME_WORDS,

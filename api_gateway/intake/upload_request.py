@@ -86,7 +86,11 @@ def _from_form(
     media_type = (
         type_of_name(PurePath(form.file_name).stem if gzip else form.file_name) or form.media_type
     )
-    _check_type(media_type)
+    if format_of(media_type) is None:
+        raise unsupported(
+            "The file must be CSV, NDJSON, JSON or a ZIP of these, in UTF-8 or CP1252; "
+            f"{media_type[:100]!r} is none of them. {advice_for(media_type)}".rstrip()
+        )
     digest = start_fingerprint(req)
     digest.update(repr((sorted(fields.items()), media_type, gzip)).encode())
     return ReceivedUpload(form.file, media_type, gzip, parse({**req.params, **fields}), digest)

@@ -1,6 +1,6 @@
 """`/submissions`: uploads a file of requests, lists the caller's submissions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -135,6 +135,13 @@ def read_submission_page(
 ) -> SubmissionPage:
     """Reads a page of the submissions of a caller, newest first."""
     found = submission_views.page(session, caller, states=states, after=after, limit=limit)
+    return complete_page(session, found, states=states, limit=limit)
+
+
+def complete_page(
+    session: Session, found: list[Submission], *, states: Collection[State], limit: int
+) -> SubmissionPage:
+    """Returns a page of submissions with the progress of the singles among them."""
     # Some may have left their state since they were found.
     listed = [
         each

@@ -1,6 +1,7 @@
-"""Finds the rows about a learner in the files of a caller, from the newest on."""
+"""Finds the requests about a learner in submissions, from the newest on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -14,13 +15,14 @@ from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue import batches
 from enrollment.storage.views import submission_views
+from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.encoding.compact import unpack
 from schemas.outcomes import decode_outcomes
 
 #: Batches per query, which is one transaction: on SQLite reads delay commits.
 _BATCHES_PER_READ = 8
-#: Bounds of one search: the newest submissions, batches of up to 1,000 rows, and rows found.
-MAX_SEARCHED_SUBMISSIONS, MAX_SEARCHED_BATCHES, MAX_FOUND_ROWS = 200, 400, 100
+#: Bounds of one search: submissions, batches of files (up to 1,000 rows each), and rows found.
+MAX_SEARCHED_SUBMISSIONS, MAX_SEARCHED_BATCHES, MAX_FOUND_ROWS = 400, 2_000, 100
 
 
 class FoundRow(NamedTuple):
@@ -30,59 +32,116 @@ class FoundRow(NamedTuple):
     outcome: Outcome
 
 
+class SearchPosition(NamedTuple):
+    """Where a search goes on: after a submission (None: at the newest), at a batch of the next."""
+
+    after: SubmissionPageKey | None = None
+    ordinal: int = 0
+
+
 class FoundRows(NamedTuple):
-    """Rows of the newest files first."""
+    """Rows of the newest submissions first."""
 
     rows: list[FoundRow]
-    #: When the oldest file was received that was searched completely; None: all were.
+    #: Where to search on; None: everything was searched.
+    next: SearchPosition | None
+    #: When the oldest submission was received that was searched.
     searched_since: datetime | None
 
 
-async def find_rows(lists: ListReader, caller: str, names: Collection[str]) -> FoundRows:
-    """Finds the rows whose learner has one of the names (usernames, e-mails).
+@dataclass(slots=True)
+class LearnerSearch:
+    """One search: in the submissions of a caller, or of all callers for None."""
 
-    Raises ListTooSlow, DatabaseUnavailable.
-    """
-    needles = [orjson.dumps(name) for name in names]
-    listed = await lists.read(
-        submission_views.page, caller, states=(), after=None, limit=MAX_SEARCHED_SUBMISSIONS
-    )
-    rows: list[FoundRow] = []
-    searched = 0
-    since = listed[-1].received_at if len(listed) == MAX_SEARCHED_SUBMISSIONS else None
-    previous: datetime | None = None
-    for submission in listed:
-        if submission.kind is not Kind.BULK:
-            continue
-        ordinal = number = 0
-        while searched < MAX_SEARCHED_BATCHES and len(rows) < MAX_FOUND_ROWS:
-            number, found = await lists.read(_search, submission.id, ordinal, needles, names)
-            rows += [FoundRow(submission, outcome) for outcome in found]
+    lists: ListReader
+    caller: str | None
+    #: Usernames and e-mails of the learner.
+    names: Collection[str]
+    _rows: list[FoundRow] = field(default_factory=list)
+    _searched: int = 0
+
+    async def run(self, start: SearchPosition) -> FoundRows:
+        """Searches from a position on. Raises ListTooSlow, DatabaseUnavailable."""
+        listed = await self.lists.read(_list, self.caller, start.after)
+        singles = await self._search_singles(listed)
+        after, ordinal, since = start.after, start.ordinal, None
+        for submission in listed:
+            since = submission.received_at
+            if submission.id in singles:
+                self._rows.append(FoundRow(submission, singles[submission.id]))
+            if submission.kind is Kind.BULK:
+                stopped_at = await self._search_file(submission, ordinal)
+                if stopped_at is not None:
+                    return FoundRows(self._rows, SearchPosition(after, stopped_at), since)
+            after, ordinal = SubmissionPageKey(submission.received_at, submission.id), 0
+        is_last = len(listed) < MAX_SEARCHED_SUBMISSIONS
+        return FoundRows(self._rows, None if is_last else SearchPosition(after), since)
+
+    async def _search_singles(self, listed: Sequence[Submission]) -> Mapping[UUID, Outcome]:
+        """Returns the outcomes about the learner of single requests."""
+        singles = [one for one in listed if one.batch_id is not None]
+        ids = sorted({one.batch_id or 0 for one in singles})
+        found: dict[UUID, Outcome] = {}
+        for first in range(0, len(ids), _BATCHES_PER_READ):
+            chosen = ids[first : first + _BATCHES_PER_READ]
+            matching = await self.lists.read(_search_singles, chosen, self.names)
+            for one in singles:
+                outcomes = matching.get(one.batch_id or 0)
+                outcome = outcomes and outcomes[one.position or 0]
+                if outcome and outcome.user in self.names:
+                    found[one.id] = outcome
+        return found
+
+    async def _search_file(self, submission: Submission, ordinal: int) -> int | None:
+        """Searches a file; returns the batch at which a bound was reached, None at its end."""
+        while self._searched < MAX_SEARCHED_BATCHES and len(self._rows) < MAX_FOUND_ROWS:
+            number, found = await self.lists.read(
+                _search_batches, submission.id, ordinal, self.names
+            )
+            self._rows += [FoundRow(submission, outcome) for outcome in found]
             ordinal += number
-            searched += number
+            self._searched += number
             if number < _BATCHES_PER_READ:
-                break
-        else:
-            return FoundRows(rows[:MAX_FOUND_ROWS], previous or submission.received_at)
-        previous = submission.received_at
-    return FoundRows(rows[:MAX_FOUND_ROWS], since)
+                return None
+        return ordinal
 
 
-def _search(
-    session: Session,
-    submission_id: UUID,
-    ordinal: int,
-    needles: Collection[bytes],
-    names: Collection[str],
+def _search_batches(
+    session: Session, submission_id: UUID, ordinal: int, names: Collection[str]
 ) -> tuple[int, list[Outcome]]:
-    """Searches some batches; returns their number and the outcomes found.
-
-    Only batches in whose text a name appears are decoded.
-    """
+    """Searches some batches of a file; returns their number and the outcomes found."""
     stored = batches.list_outcomes(session, submission_id, ordinal, _BATCHES_PER_READ)
-    found: list[Outcome] = []
-    for packed in filter(None, stored):
-        text = unpack(packed)
-        if any(needle in text for needle in needles):
-            found += [outcome for outcome in decode_outcomes(packed) if outcome.user in names]
+    found = [
+        outcome
+        for packed in stored
+        if _may_match(packed, names)
+        for outcome in decode_outcomes(packed)
+        if outcome.user in names
+    ]
     return len(stored), found
+
+
+def _search_singles(
+    session: Session, batch_ids: Collection[int], names: Collection[str]
+) -> dict[int, list[Outcome]]:
+    """Returns the outcomes of those batches of singles in which a name appears."""
+    return {
+        batch_id: decode_outcomes(each.outcomes)
+        for batch_id, each in submission_views.find_outcomes(session, batch_ids).items()
+        if _may_match(each.outcomes, names)
+    }
+
+
+def _may_match(packed: bytes, names: Collection[str]) -> bool:
+    """Whether a name appears in the text of outcomes: only these are decoded."""
+    text = unpack(packed) if packed else b""
+    return any(orjson.dumps(name) in text for name in names)
+
+
+def _list(
+    session: Session, caller: str | None, after: SubmissionPageKey | None
+) -> list[Submission]:
+    limit = MAX_SEARCHED_SUBMISSIONS
+    if caller is None:
+        return submission_views.page_of_all(session, state=None, after=after, limit=limit)
+    return submission_views.page(session, caller, states=(), after=after, limit=limit)

@@ -3,6 +3,8 @@
 The pictures are in `build/screenshots`, in a folder for each window.
 """
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,16 @@ TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     .map((one) => one.outerHTML.slice(0, 120))"""
 
 
+def long_names(rows):
+    """Returns an archive of two files with names of 200 characters, one from right to left."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for letter in "n\u05d0":
+            lines = [f"{row['user']},{row['course_id']}\n" for row in rows]
+            archive.writestr(f"{letter * 196}.csv", "".join(["user,course_id\n", *lines]))
+    return packed.getvalue()
+
+
 @pytest.fixture(scope="module")
 def records(up):
     """A course with everything, a file whose rows failed, and their plan, by name of a page."""
@@ -69,6 +81,10 @@ def records(up):
             "submissions-one-result": http.post("/submissions", json={"enrollments": rows}),
             "submissions-one-request": ask(http, "single", COURSE),
         }
+        packed = long_names(rows)
+        sent["submissions-one-archive"] = http.post(
+            "/submissions", content=packed, headers={"Content-Type": "application/zip"}
+        )
         ids = {name: answer.json()["submission_id"] for name, answer in sent.items()}
         assert all(ended(http, one, up.log)["state"] == "done" for one in ids.values())
     return {name: f"/console/submissions/{one}" for name, one in ids.items()}
@@ -104,7 +120,7 @@ def test_what_is_not_for_everybody_would_be_noticed(admin):
     page = admin.open("/console")
     page.evaluate("document.querySelector('main').append(document.createElement('input'))")
     page.evaluate("document.querySelector('h1').textContent = 'x'.repeat(3000)")
-    page.evaluate("document.querySelector('h1').className = 'key'")
+    page.evaluate("document.querySelector('h1').className = 'nowrap'")
     wrong = " ".join(judged(page, "overview"))
 
     assert "Form elements must have labels" in wrong

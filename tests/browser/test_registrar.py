@@ -108,7 +108,7 @@ def test_a_file_is_planned_applied_mended_and_found(registrar, canvas_file, tmp_
     expect(page.get_by_role("heading", level=1)).to_have_text("ada00003")
     enrollments = page.get_by_role("group", name="Enrollments")
     expect(enrollments.get_by_role("row").filter(has_text=COURSES[0])).to_contain_text("Enrolled")
-    found = page.get_by_role("group", name="Rows of your files about ada00003")
+    found = page.get_by_role("group", name="Requests about ada00003")
     expect(found.get_by_role("row").filter(has_text="Refused").first).to_contain_text(TYPO)
 
 
@@ -143,6 +143,24 @@ def test_rows_are_filtered_without_leaving_the_page(registrar, canvas_file):
     assert "outcome=refused" in page.url
     page.reload()
     expect(table.get_by_role("row")).to_have_count(3)
+
+
+def test_a_double_click_sends_a_file_once_and_too_large_a_file_not_at_all(registrar, canvas_file):
+    page = registrar.follow("Upload")
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+    chooser = page.get_by_label("File", exact=True)
+    chooser.evaluate("(input) => { input.dataset.most = 10 }")
+    chooser.set_input_files(canvas_file("dee", rows=20, failed=0))
+    page.get_by_role("button", name="Show the plan").click()
+    assert "larger than" in chooser.evaluate("(input) => input.validationMessage")
+    assert "POST" not in sent
+
+    page = registrar.follow("Upload")
+    chooser.set_input_files(canvas_file("dee", rows=20, failed=0))
+    page.get_by_role("button", name="Show the plan").dblclick()
+    expect(registrar.heading("Nothing has changed yet")).to_be_visible()
+    assert sent.count("POST") == 1
 
 
 def test_a_key_is_rotated(visitor, new_key, up):

@@ -8,7 +8,9 @@ from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue import throughput
 from enrollment.storage.queue.throughput import load_throughput
 from enrollment.storage.tables import BatchRow
+from tests.support.gateway import fresh
 from tests.support.in_process_service import request, row
+from tests.support.statements import recorded_statements
 
 
 def rows(world):
@@ -56,6 +58,19 @@ def test_a_file_that_is_running_is_counted_as_far_as_it_is(world):
         world.deliver(*world.waiting())
 
     assert rows(world) == ((0, 0, 4), True)
+
+
+def test_many_files_need_no_more_statements_than_one(world):
+    world.course()
+    counted = []
+    for _ in range(3):
+        world.send([row(fresh("ada"))])
+        world.work()
+        with recorded_statements(world.sessions.engine) as statements:
+            assert rows(world)[1]
+        counted.append(len(statements))
+
+    assert counted[0] == counted[-1]
 
 
 def test_counting_ends_somewhere_and_says_so(world, monkeypatch):

@@ -47,9 +47,18 @@ class Browser:
         headers = {"Content-Type": FORM, **more.pop("headers", {})}
         return self.call("POST", path, body=body, headers=headers, **more)
 
-    def upload(self, content: str | bytes, name: str = "file.csv", **fields: str) -> Any:
-        """Sends a file with the form of uploads."""
-        self.get("/console/upload")
+    def upload(
+        self,
+        content: str | bytes,
+        name: str = "file.csv",
+        *,
+        media_type: str = "text/csv",
+        follows: str = "",
+        **fields: str,
+    ) -> Any:
+        """Sends a file with the form of uploads; `follows` is the submission that it mends."""
+        query = urlencode({"follows": follows}) if follows else ""
+        self.get("/console/upload", query_string=query)
         given = {"form_token": self.form_token, **fields}
         parts = [
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
@@ -57,10 +66,10 @@ class Browser:
         ]
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         text = content if isinstance(content, bytes) else content.encode()
-        body = f"{''.join(parts)}{head}Content-Type: text/csv\r\n\r\n".encode() + text
+        body = f"{''.join(parts)}{head}Content-Type: {media_type}\r\n\r\n".encode() + text
         body += f"\r\n--{BOUNDARY}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        return self.call("POST", "/console/upload", body=body, headers=headers)
+        return self.call("POST", "/console/upload", body=body, headers=headers, query_string=query)
 
     def log_in(self, credential: str, **fields: str) -> Any:
         """Logs in with an API key or a token."""

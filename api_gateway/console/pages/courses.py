@@ -79,6 +79,7 @@ class CoursePageResource:
             roster=roster,
             next=with_parameter(req, "cursor", cursor),
             invitations=await self._invitations(course_id, caller),
+            most_invitations=_INVITATIONS,
         )
 
     on_head = on_get

@@ -1,5 +1,6 @@
 """One submission: its progress, its plan or result, its rows; cancellation and files."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,7 +9,9 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.console.file_readings import read_files
 from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
+from api_gateway.console.plans import PLAN_PROBLEMS, plan_key, plan_state
 from api_gateway.console.sessions.forms import read_form
 from api_gateway.console.shared import (
     ConsoleParts,
@@ -29,8 +32,10 @@ from api_gateway.status.course_tallies import CourseTallies, CourseTallyReader
 from api_gateway.status.queries import OutcomeFilter, Status
 from api_gateway.status.status_response import events_path, parse_submission_id
 from enrollment.domain.codes import Code, Kind, Reason
+from enrollment.domain.errors import SubmissionFinished
 from enrollment.domain.submissions import Submission
 from enrollment.storage import idempotency
+from schemas.files.raw_rows import sources_of
 from schemas.messages.reason_messages import meaning_of_reason
 from schemas.outcomes import OutcomeJson, dump_outcome
 
@@ -84,10 +89,13 @@ class SubmissionPageResource:
             "submission.html",
             submission=submission,
             now=parts.now(),
+            readings=read_files(submission),
+            sources=sorted(sources_of(submission)),
             reasons=_reasons(submission),
             courses=await self._courses(submission),
             failures=await self._failures(submission) if is_plan else [],
-            applied=await self._applied(submission, caller) if is_plan else None,
+            applied=await self._applied(submission) if is_plan else None,
+            plan_problem=PLAN_PROBLEMS.get(plan_state(submission, caller, parts.now())),
             page=await self._rows(req, status),
             filters={name: req.get_param(name) for name in ("outcome", "reason", "file")},
             events=self._events_link(req, submission),
@@ -105,9 +113,9 @@ class SubmissionPageResource:
             return []
         return (await self._read(submission, OutcomeFilter(_FAILED), _FIRST_FAILURES)).rows
 
-    async def _applied(self, plan: Submission, caller: Caller) -> UUID | None:
-        """Returns the submission by which the caller applied a plan; None if it did not."""
-        key = (caller.name, plan_key(plan.id))
+    async def _applied(self, plan: Submission) -> UUID | None:
+        """Returns the submission by which a plan was applied; None if it was not."""
+        key = (plan.caller, plan_key(plan.id))
         return await self.shared.parts.database.read(_find_submission, key)
 
     async def _rows(self, req: Request, status: Status) -> RowsPage:
@@ -153,11 +161,6 @@ class SubmissionPageResource:
         path = events_path(submission.id)
         token = self.shared.parts.link_tokens.issue_for(req.context.session.credentials, path)
         return None if token is None else f"{path}?token={token}"
-
-
-def plan_key(plan: UUID) -> str:
-    """Returns the Idempotency-Key with which a plan is applied."""
-    return f"console-plan-{plan}"
 
 
 def _may_match(submission: Submission, outcome_filter: OutcomeFilter) -> bool:
@@ -207,5 +210,7 @@ class CancelSubmissionResource:
         """Requests cancellation, and shows the submission."""
         await read_form(req)
         submission_id = parse_submission_id(id)
-        await self.shared.cancellation.cancel(submission_id, req.context.caller)
+        # it may have been finished since the page was shown: its result says so
+        with suppress(SubmissionFinished):
+            await self.shared.cancellation.cancel(submission_id, req.context.caller)
         see_other(resp, f"/submissions/{submission_id}")

@@ -12,7 +12,7 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
-from api_gateway.console.pages.submission import plan_key
+from api_gateway.console.plans import PLAN_PROBLEMS, PlanState, plan_key, plan_state
 from api_gateway.console.sessions.forms import TOKEN_FIELD, check_origin, check_token, read_form
 from api_gateway.console.shared import ConsoleParts, see_other
 from api_gateway.http.problems import Problem
@@ -24,7 +24,7 @@ from intake_store.upload import Upload
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
 _UPLOAD = (("submissions", "POST"),)
-#: The form's field with the submission before the file.
+#: The parameter with the submission before the file.
 _FOLLOWS = "follows"
 
 
@@ -47,25 +47,41 @@ class UploadResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Shows the form; `follows` names the submission of which the file mends rows."""
-        self._show(req, resp, follows=req.get_param(_FOLLOWS) or "")
+        self._show(req, resp, follows=await self._find_followed(req))
 
     on_head = on_get
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Receives a file, starts its dry run, and leads to it; or shows why it was refused."""
         check_origin(req)
+        follows = await self._find_followed(req)
         try:
             stored = await self.shared.submissions.receive(req, partial(_parse_fields, req), None)
         except Problem as problem:
             if problem.status in {HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}:
                 raise
             resp.set_headers(problem.headers)
-            self._show(req, resp, problem=problem)
+            self._show(req, resp, problem=problem, follows=follows)
             return
         see_other(resp, f"/submissions/{stored.submission_id}")
 
+    async def _find_followed(self, req: Request) -> str:
+        """Returns the id of the submission that the file follows; empty without one.
+
+        It is in the address of the form, so that it is known however the upload fails. Raises
+        SubmissionNotFound, also for another caller's.
+        """
+        text = req.get_param(_FOLLOWS)
+        if not text:
+            return ""
+        id_, caller = parse_submission_id(text), req.context.caller
+        followed = await self.shared.parts.database.read(
+            queries.get_visible_submission, id_, caller
+        )
+        return str(followed.id)
+
     def _show(
-        self, req: Request, resp: Response, *, problem: Problem | None = None, follows: str = ""
+        self, req: Request, resp: Response, *, follows: str, problem: Problem | None = None
     ) -> None:
         formats = sorted(set(FORMAT_NAMES) - {AUTO})
         self.shared.renderer.write(
@@ -75,7 +91,7 @@ class UploadResource:
             status=HTTPStatus.OK if problem is None else problem.status,
             problem=None if problem is None else problem.body(),
             formats=formats,
-            follows=str(parse_submission_id(follows)) if follows else "",
+            follows=follows,
             max_bytes=self.shared.parts.settings.max_upload_bytes,
         )
 
@@ -105,9 +121,8 @@ class ApplyResource:
         parts = self.shared.parts
         found = await parts.database.read(queries.get_status, parse_submission_id(id), caller)
         plan = found.submission
-        if not plan.options.dry_run or plan.finished_at is None:
-            message = "Only the finished dry run of a file can be applied."
-            raise Problem(HTTPStatus.CONFLICT, "submission_not_finished", message)
+        if (state := plan_state(plan, caller, parts.now())) is not PlanState.READY:
+            raise Problem(HTTPStatus.CONFLICT, "submission_not_finished", PLAN_PROBLEMS[state])
         await self.shared.submissions.pending_rows.check(caller)
         upload = _upload_of(req, plan)
         with parts.upload_store.lock_key(caller, upload.key):

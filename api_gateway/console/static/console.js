@@ -90,8 +90,26 @@
       event.preventDefault();
       if (event.dataTransfer.files.length) {
         input.files = event.dataTransfer.files;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
       }
     });
+  }
+
+  function showButton(form, isBusy) {
+    const button = form.matches("[data-upload]") && form.querySelector("button[type=submit]");
+    if (button) {
+      button.textContent = isBusy ? "Uploading…" : "Show the plan";
+      button.setAttribute("aria-busy", String(isBusy));
+    }
+  }
+
+  function checkSize(form) {
+    // the server would refuse it in the middle, and browsers do not show why
+    const input = form.querySelector("input[type=file]");
+    const isLong = input.files.length > 0 && input.files[0].size > Number(input.dataset.most);
+    const most = document.getElementById("most").textContent;
+    input.setCustomValidity(isLong ? `The file is larger than ${most}.` : "");
+    input.reportValidity();
   }
 
   showTimes(document);
@@ -110,13 +128,11 @@
   window.addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-sent]")) {
       delete form.dataset.sent;
+      showButton(form, false);
     }
   });
-  for (const form of document.querySelectorAll("form[data-upload]")) {
-    form.addEventListener("submit", () => {
-      const button = form.querySelector("button[type=submit]");
-      button.textContent = "Uploading…";
-      button.setAttribute("aria-busy", "true");
-    });
-  }
+  document.querySelectorAll("form[data-upload]").forEach((form) => {
+    form.addEventListener("submit", () => showButton(form, true));
+    form.addEventListener("change", () => checkSize(form));
+  });
 })();

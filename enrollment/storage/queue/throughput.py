@@ -1,19 +1,20 @@
 """Throughput: rows that were completed lately, by slices of time."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Kind
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
-#: Bounds of one look: files, batches of a file, and batches of single requests.
-MAX_FILES, MAX_FILE_BATCHES, MAX_SINGLE_BATCHES = 100, 3_000, 20_000
+#: Bounds of one look: files, batches before the one that a file is at, batches of all files
+#: together, and batches of single requests.
+MAX_FILES, MAX_NEAR_BATCHES, MAX_FILE_BATCHES, MAX_SINGLE_BATCHES = 100, 3_000, 20_000, 20_000
 _COMPLETED = BatchRow.answered_at, BatchRow.requests
 
 
@@ -43,19 +44,19 @@ class Throughput(NamedTuple):
 def load_throughput(session: Session, *, slices: int, seconds: int) -> Throughput:
     """Counts the rows that were completed in the last slices of time.
 
-    The cost is bounded: each query begins in an index at what was completed last.
+    The cost is bounded, and the number of statements is always the same: each begins in an index at
+    what was completed last.
     """
     now = database_now(session)
     since = now - timedelta(seconds=slices * seconds)
     batches = _completed_singles(session, since)
     is_complete = len(batches) < MAX_SINGLE_BATCHES
-    files = _find_files(session, since)
-    for submission_id, following in files.items():
-        found = _completed_of_file(session, submission_id, following, since)
-        batches += found
-        is_complete = is_complete and len(found) < MAX_FILE_BATCHES
+    running, finished = _find_files(session, since)
+    of_files = _completed_of_files(session, running, finished, since)
+    batches += of_files
+    is_complete = is_complete and len(of_files) < MAX_FILE_BATCHES
     rows = _slices(batches, since, slices=slices, seconds=seconds)
-    return Throughput(rows, seconds, now, is_complete and len(files) < MAX_FILES)
+    return Throughput(rows, seconds, now, is_complete and len(running) + len(finished) < MAX_FILES)
 
 
 def _completed_singles(session: Session, since: datetime) -> list[CompletedRows]:
@@ -68,8 +69,8 @@ def _completed_singles(session: Session, since: datetime) -> list[CompletedRows]
     return [CompletedRows._make(row) for row in session.execute(query)]
 
 
-def _find_files(session: Session, since: datetime) -> dict[UUID, int | None]:
-    """Returns files with batches that were completed lately, and the ordinal that each is at."""
+def _find_files(session: Session, since: datetime) -> tuple[dict[UUID, int], list[UUID]]:
+    """Returns running files with the ordinals that they are at, and those that ended lately."""
     waiting = (
         select(BatchRow.submission_id, BatchRow.ordinal)
         .where(
@@ -79,27 +80,35 @@ def _find_files(session: Session, since: datetime) -> dict[UUID, int | None]:
         )
         .limit(MAX_FILES)
     )
-    files: dict[UUID, int | None] = {row[0]: row[1] for row in session.execute(waiting) if row[0]}
+    running = {row[0]: row[1] or 0 for row in session.execute(waiting) if row[0]}
     finished = (
         select(SubmissionRow.id)
         .where(SubmissionRow.finished_at >= since, SubmissionRow.kind == Kind.BULK.value)
         .order_by(SubmissionRow.finished_at.desc())
-        .limit(MAX_FILES - len(files))
+        .limit(MAX_FILES - len(running))
     )
-    return files | dict.fromkeys(session.scalars(finished))
+    return running, [one for one in session.scalars(finished) if one not in running]
 
 
-def _completed_of_file(
-    session: Session, submission_id: UUID, following: int | None, since: datetime
+def _completed_of_files(
+    session: Session, running: Mapping[UUID, int], finished: Collection[UUID], since: datetime
 ) -> list[CompletedRows]:
-    """Returns the last batches of a file that were completed, before one of them or its end."""
-    of_file = BatchRow.submission_id == submission_id
-    if following is None:
-        last = session.scalar(select(func.max(BatchRow.ordinal)).where(of_file))
-        following = 0 if last is None else last + 1
-    is_near = BatchRow.ordinal.between(following - MAX_FILE_BATCHES, following - 1)
-    query = select(*_COMPLETED).where(of_file, is_near, BatchRow.answered_at >= since)
-    return [CompletedRows._make(row) for row in session.execute(query)]
+    """Returns the batches of files that were completed lately, in one statement."""
+    parts = [
+        and_(
+            BatchRow.submission_id == submission_id,
+            BatchRow.ordinal.between(following - MAX_NEAR_BATCHES, following - 1),
+        )
+        for submission_id, following in running.items()
+        if following
+    ]
+    if finished:
+        parts.append(BatchRow.submission_id.in_(finished))
+    if not parts:
+        return []
+    query = select(*_COMPLETED).where(or_(*parts), BatchRow.answered_at >= since)
+    found = session.execute(query.limit(MAX_FILE_BATCHES))
+    return [CompletedRows._make(row) for row in found]
 
 
 def _slices(

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, any_, func, literal, or_, select, tuple_
+from sqlalchemy import Select, any_, func, literal, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane, State
@@ -51,6 +51,27 @@ def page(
     return newest_first[:limit]
 
 
+def page_of_all(
+    session: Session, *, state: State | None, after: SubmissionPageKey | None, limit: int
+) -> list[Submission]:
+    """Returns the submissions of all callers, newest first; only those in a state, if one is given.
+
+    No index has all of them by time. Their ids begin with it: where most rows are wanted, they are
+    read by id. Where few are (open and cancelled ones), they are sorted.
+    """
+    states = frozenset() if state is None else frozenset({state})
+    is_by_id = state in {None, State.DONE}
+    found: dict[UUID, Submission] = {}
+    for query in _queries(session, None, states):
+        rows = _page_by_id(query, after, limit) if is_by_id else _page_of(query, after, limit)
+        for row in session.execute(rows):
+            found[row.id] = submission_of(row)
+    if is_by_id:
+        return sorted(found.values(), key=lambda one: one.id, reverse=True)
+    newest_first = sorted(found.values(), key=lambda one: (one.received_at, one.id), reverse=True)
+    return newest_first[:limit]
+
+
 class StoredOutcomes(NamedTuple):
     """The outcomes of a completed batch of singles, encoded, without its requests."""
 
@@ -85,6 +106,14 @@ def _page_of(
     return query.order_by(SubmissionRow.received_at.desc(), SubmissionRow.id.desc()).limit(limit)
 
 
+def _page_by_id(
+    query: Select[Any], after: SubmissionPageKey | None, limit: int
+) -> Select[*tuple[Any, ...]]:
+    if after is not None:
+        query = query.where(SubmissionRow.id < after.id)
+    return query.order_by(SubmissionRow.id.desc()).limit(limit)
+
+
 _PUBLISHED = select(*SUBMISSION_COLUMNS).where(SubmissionRow.published_at.is_not(None))
 #: Null for a file. A sub-query for each row: a join could be planned to read all batches.
 _COMPLETED_AT = (
@@ -114,14 +143,16 @@ _NUMBER_WAITING = select(func.count()).select_from(
 
 
 def _queries(
-    session: Session, caller: str, states: frozenset[State]
+    session: Session, caller: str | None, states: frozenset[State]
 ) -> Iterator[Select[*tuple[Any, ...]]]:
-    """Yields the queries that together find the caller's submissions in the states; none means all.
+    """Yields the queries that together find submissions in the states; no states mean all.
+
+    They are those of a caller, or of all callers for None.
 
     In the order in which a submission passes through its states, so that none is missed that
     changes its state meanwhile.
     """
-    is_own = SubmissionRow.caller == caller
+    is_own = true() if caller is None else SubmissionRow.caller == caller
     if not states or states == frozenset(State):
         yield _PUBLISHED.where(is_own)
         return
@@ -136,10 +167,10 @@ def _queries(
         yield _CANCELLED.where(is_own)
 
 
-def _open_singles(session: Session, caller: str) -> Select[*tuple[Any, ...]]:
+def _open_singles(session: Session, caller: str | None) -> Select[*tuple[Any, ...]]:
     if session.scalars(_NUMBER_WAITING).one() > MAX_WAITING_BATCHES:
         return _PUBLISHED.where(
-            SubmissionRow.caller == caller,
+            true() if caller is None else SubmissionRow.caller == caller,
             SubmissionRow.batch_id.is_not(None),
             _COMPLETED_AT.is_(None),
         )
@@ -150,5 +181,7 @@ def _open_singles(session: Session, caller: str) -> Select[*tuple[Any, ...]]:
         if is_postgresql(session)
         else SubmissionRow.batch_id.in_(waiting)
     )
+    if caller is None:
+        return _PUBLISHED.where(is_waiting)
     # An expression, so that no planner begins with the index of callers.
     return _PUBLISHED.where(is_waiting, SubmissionRow.caller + "" == caller)

@@ -1,7 +1,7 @@
 """Deliveries: messages that are to be sent to endpoints, and what became of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -188,6 +188,30 @@ def load_pending(session: Session) -> PendingDeliveries:
     )
     number, oldest = session.execute(select(func.count(), func.min(counted.c.created))).one()
     return PendingDeliveries(number, oldest)
+
+
+class MessageState(NamedTuple):
+    """Whether a message has arrived at an endpoint."""
+
+    message_id: UUID
+    webhook_id: UUID
+    url: str
+    state: DeliveryState
+
+
+def find_states(session: Session, message_ids: Collection[UUID]) -> list[MessageState]:
+    """Returns the deliveries of messages to all endpoints, in one statement."""
+    if not message_ids:
+        return []
+    row = WebhookDeliveryRow
+    query = (
+        select(row.message_id, row.webhook_id, WebhookRow.url, row.state)
+        .join(WebhookRow, WebhookRow.id == row.webhook_id)
+        .where(row.message_id.in_(message_ids))
+        .order_by(WebhookRow.created, WebhookRow.id)
+    )
+    found = (MessageState._make(each) for each in session.execute(query))
+    return [each._replace(state=DeliveryState(each.state)) for each in found]
 
 
 def page(

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from enrollment.storage.credentials import api_keys
-from enrollment.storage.tables import ApiKeyRow
+from enrollment.storage.tables import ApiKeyRow, ConsoleSessionRow
 from tests.support.console_browser import FORM, Browser, logged_in
 from tests.support.gateway import fresh, utc_now
 
@@ -16,6 +16,13 @@ SESSION = "__Host-enroll-console"
 def key_of(who):
     (value,) = who.values()
     return value
+
+
+def newest_session(gateway):
+    """Returns the key of the session that was begun last."""
+    newest = select(ConsoleSessionRow.digest).order_by(ConsoleSessionRow.started_at.desc())
+    with gateway.sessions.read() as session:
+        return session.scalars(newest.limit(1)).one()
 
 
 def test_without_a_session_every_page_leads_to_the_log_in_and_back(gateway):
@@ -145,6 +152,22 @@ def test_a_session_ends_with_its_key(small, end):
             session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key.id).values(expires_at=past))
     gateway.parts.authenticator._keys._entries.clear()  # as after some seconds
 
+    assert browser.get("/console").status_code == 303
+
+
+def test_a_session_ends_after_eight_hours_whatever_the_browser_keeps(small):
+    gateway = small()
+    browser = logged_in(gateway, gateway.key("enroll", name=fresh("long-")))
+    kept = dict(browser.cookies)
+    digest = newest_session(gateway)
+    with gateway.sessions.begin() as session:
+        stored = session.get(ConsoleSessionRow, digest)
+        assert stored.expires_at - stored.started_at == timedelta(hours=8)
+        stored.expires_at = utc_now() - timedelta(seconds=1)
+
+    assert browser.get("/console").status_code == 303
+    browser.cookies = kept
+    assert browser.send("/console/logout").status_code in {303, 401}
     assert browser.get("/console").status_code == 303
 
 

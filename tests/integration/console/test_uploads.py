@@ -6,32 +6,11 @@ import zipfile
 
 import pytest
 
-from enrollment.storage.views import enrollment_views
 from tests.support.console_browser import logged_in
+from tests.support.console_files import enrolled, planned, rows, tile
 from tests.support.gateway import AUDIT, fresh
 
-
-def rows(*lines):
-    return "user,course_id,note\n" + "".join(f"{line}\n" for line in lines)
-
-
-def enrolled(gateway, user, course_id):
-    with gateway.sessions.read() as session:
-        found = enrollment_views.find(session, user, course_id)
-    return found is not None and found.enrollment.is_active
-
-
-def tile(page, outcome):
-    return int(re.search(rf'data-live="{outcome}">([\d,]+)<', page)[1].replace(",", ""))
-
-
-def planned(gateway, registrar, content, **fields):
-    """Uploads a file, and returns the path and the text of its plan."""
-    sent = registrar.upload(content, **fields)
-    assert sent.status_code == 303, sent.text
-    path = sent.headers["location"]
-    gateway.work()
-    return path, registrar.get(path).text
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def test_a_plan_shows_what_would_happen_and_changes_nothing(gateway, registrar):
@@ -41,7 +20,9 @@ def test_a_plan_shows_what_would_happen_and_changes_nothing(gateway, registrar):
     assert "Nothing has changed yet" in page
     assert (tile(page, "enrolled"), tile(page, "refused") + tile(page, "invalid")) == (1, 2)
     assert "There is no course" in page
-    assert "Columns that are not read: note" in page
+    assert "Columns that are not read: <bdi>note</bdi>" in page
+    assert "Read as columns of this service" in page
+    assert "<bdi><code>user</code></bdi> username" in page
     assert f">{course_id}</a></th>" in page
     assert not enrolled(gateway, user, course_id)
 
@@ -85,7 +66,8 @@ def test_every_form_of_a_file_can_be_applied(gateway, registrar, kind):
     course_id, user = gateway.course(AUDIT), fresh("user")
     one = f'{{"user": "{user}", "course_id": "{course_id}"}}'
     content = {"json": f"[{one}]", "ndjson": f"{one}\n", "csv": rows(f"{user},{course_id},x")}[kind]
-    path, _ = planned(gateway, registrar, content, name=f"file.{kind}")
+    path, page = planned(gateway, registrar, content, name=f"file.{kind}")
+    assert ("Read as" in page) is (kind == "csv"), "only a table has columns"
     sent = registrar.send(f"{path}/apply")
     gateway.work()
 
@@ -102,6 +84,7 @@ def test_an_archive_is_applied_with_its_files(gateway, registrar):
         archive.writestr("__MACOSX/._one.csv", b"x")
     path, page = planned(gateway, registrar, packed.getvalue(), name="files.zip")
     assert "2 files of the archive" in page
+    assert f"{path}/outcomes.csv?file=two.csv&amp;outcome=refused,invalid" in page
     sent = registrar.send(f"{path}/apply")
     gateway.work()
     ids = [each.rpartition("/")[2] for each in (path, sent.headers["location"])]
@@ -110,8 +93,20 @@ def test_an_archive_is_applied_with_its_files(gateway, registrar):
     assert all(enrolled(gateway, user, course_id) for user in users)
     for member in ("files", "counts", "format", "ignored_columns", "reasons"):
         assert applied[member] == plan[member]
-    failed = registrar.get(f"{sent.headers['location']}/outcomes.csv", params={"file": "two.csv"})
-    assert failed.text.splitlines()[2].startswith(f"{course_id},!!,invalid")
+    chosen = {"file": "two.csv", "outcome": "refused,invalid"}
+    failed = registrar.get(f"{sent.headers['location']}/outcomes.csv", params=chosen)
+    assert failed.text.splitlines()[1].startswith(f"{course_id},!!,invalid")
+
+
+def test_a_plan_says_how_the_columns_of_another_system_are_read(gateway, registrar):
+    content = f"course_id,user_id,role,section_id,status\nC,{fresh('u')},student,s1,active\n"
+    _, page = planned(gateway, registrar, content)
+
+    assert "Read as Canvas SIS enrollments.csv" in page
+    for column, meaning in (("user_id", "username"), ("status", "enrolled or withdrawn")):
+        assert f"<bdi><code>{column}</code></bdi> {meaning}" in page
+    assert '<a href="/console/crosswalks/canvas">canvas</a>' in page
+    assert "/console/courses/C" not in page, "it is no id of ours"
 
 
 def test_records_of_another_system_that_end_are_applied_as_planned(gateway, registrar):
@@ -155,7 +150,7 @@ def test_the_mended_file_is_linked_to_the_first_submission(gateway, registrar):
     link = re.search(r'href="(/console/upload\?follows=[^"]+)"', registrar.get(first).text)[1]
     form = registrar.get(link).text
     first_id = first.rpartition("/")[2]
-    assert f'name="follows" value="{first_id}"' in form
+    assert f'action="/console/upload?follows={first_id}"' in form
     plan, page = planned(gateway, registrar, mended, follows=first_id)
     assert f'href="{first}"' in page
     second = registrar.send(f"{plan}/apply").headers["location"]
@@ -173,6 +168,30 @@ def test_a_file_that_cannot_be_read_is_explained_on_the_form(registrar):
     assert sent.status_code in {400, 415, 422}
     assert 'role="alert"' in sent.text
     assert 'name="file"' in sent.text
+
+
+def test_a_mended_file_that_cannot_be_read_is_still_linked(gateway, registrar):
+    path, _ = planned(gateway, registrar, rows(f"{fresh('u')},{gateway.course(AUDIT)},x"))
+    first_id = path.rpartition("/")[2]
+    sent = registrar.upload("nothing,known\n1,2\n", follows=first_id)
+
+    assert 'role="alert"' in sent.text
+    assert f'action="/console/upload?follows={first_id}"' in sent.text
+
+
+def test_a_file_follows_no_submission_that_its_caller_does_not_see(gateway, registrar):
+    other = gateway.submit("user,course_id\nada,x\n", gateway.server).json["submission_id"]
+
+    assert registrar.get("/console/upload", params={"follows": other}).status_code == 404
+    assert registrar.upload(rows("a,b,c"), follows=other).status_code == 404
+
+
+def test_a_workbook_is_refused_with_what_to_do(registrar):
+    sent = registrar.upload("x", name="term.xlsx", media_type=WORKBOOK)
+
+    assert sent.status_code == 415
+    assert "The file must be CSV" in sent.text
+    assert "save it as CSV UTF-8" in sent.text
 
 
 @pytest.mark.parametrize("field", [{"follows": "x"}, {"format": "nonsense"}, {"unknown": "x"}])
@@ -206,80 +225,3 @@ def test_while_it_runs_a_file_shows_progress_and_can_be_cancelled(gateway, regis
     assert "Cancelled" in registrar.get(path).text
     opened, _, token = link.partition("?token=")
     assert gateway.get(opened, params={"token": token}).status_code == 200
-
-
-def test_rows_are_filtered_and_paged(small):
-    gateway = small()
-    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
-    course_id = gateway.course(AUDIT)
-    good = [f"u{number:03},{course_id},x" for number in range(60)]
-    path, page = planned(gateway, registrar, rows(*good, f"b,{course_id}x,y"))
-
-    assert page.count('<td class="num">') >= 50
-    following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', page)[1]
-    assert "u059" not in page
-    assert "u059" in registrar.get(following.replace("&amp;", "&")).text
-    failed = registrar.get(path, params={"outcome": "refused,invalid", "reason": ""}).text
-    table = failed[failed.index('id="table"') :]
-    assert "There is no course" in table
-    assert "u000" not in table
-    assert registrar.get(path, params={"outcome": "nonsense"}).status_code == 400
-
-
-def test_a_single_request_has_a_page(gateway):
-    gateway.enroll(gateway.server, gateway.course(AUDIT), fresh("u"))
-    browser = logged_in(gateway, gateway.server)
-    path = re.search(r"/console/submissions/[0-9a-f-]{36}", browser.get("/console").text)[0]
-
-    assert "One request" in browser.get(path).text
-
-
-def test_a_list_has_the_submissions_of_a_state(gateway, registrar):
-    path, _ = planned(gateway, registrar, rows(f"{fresh('u')},{gateway.course(AUDIT)},x"))
-
-    assert path in registrar.get("/console/submissions").text
-    assert path in registrar.get("/console/submissions", params={"state": "done"}).text
-    assert path not in registrar.get("/console/submissions", params={"state": "queued"}).text
-    assert path in registrar.get("/console/submissions", params={"state": ""}).text
-
-
-def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, registrar):
-    course_id, user = gateway.course(AUDIT), fresh("searched")
-    path, _ = planned(gateway, registrar, rows(f"other,{course_id},x", f"{user},{course_id}typo,x"))
-    page = registrar.get("/console/rows", params={"user": user}).text
-    found = registrar.get("/console/learners", params={"q": user}).text
-
-    assert path in page
-    assert '<td class="num">3</td>' in page
-    assert "There is no course" in page
-    assert f"/console/rows?user={user}" in found
-    another = logged_in(gateway, gateway.key("enroll", "read", name="another-one"))
-    assert path not in another.get("/console/rows", params={"user": user}).text
-    for none in ("", "nobody", '"', "\\", "%", "[]"):
-        assert path not in registrar.get("/console/rows", params={"user": none}).text
-
-
-def test_a_row_with_an_email_is_found_by_the_username_and_the_other_way_round(gateway, registrar):
-    email = f"{fresh('mail')}@uni.test"
-    user, course_id = gateway.person(email=email), gateway.course(AUDIT)
-    path, _ = planned(gateway, registrar, f"email,course_id\n{email},{course_id}\n")
-
-    for text in (user, email):
-        assert path in registrar.get("/console/rows", params={"user": text}).text
-
-
-def test_rows_far_apart_are_found_page_by_page(small):
-    gateway = small(batch_rows="1")
-    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
-    course_id = gateway.course(AUDIT)
-    many = [f"u{number:03},{course_id},x" for number in range(200)]
-    path, _ = planned(gateway, registrar, rows(*many, f"b,{course_id}x,y"))
-    page = registrar.get(path, params={"reason": "course_not_found"}).text
-    for _ in range(5):
-        if "There is no course" in page[page.index('id="table"') :]:
-            break
-        following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', page)[1]
-        page = registrar.get(following.replace("&amp;", "&")).text
-
-    assert "There is no course" in page[page.index('id="table"') :]
-    assert "cursor=" not in registrar.get(path, params={"reason": "course_full"}).text
