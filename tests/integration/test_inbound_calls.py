@@ -9,8 +9,9 @@ from celery import Celery
 from celery.exceptions import Reject
 from structlog.testing import capture_logs
 
-from enrollment.domain.errors import DatabaseUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.runtime.broker import QueueName, TaskName
+from enrollment.runtime.failpoints import arm
 from tests.support.in_process_service import OTHER
 from tests.support.inbound import REPLIES, Inbound, one
 from worker.inbound.submit_task import REPEAT_PAUSE, SubmitCalls, register_submit
@@ -47,6 +48,7 @@ def calls(world):
     world.course(OTHER)
     with fakeredis.FakeRedis() as client:
         yield Calls(Inbound(world, client))
+    arm("")
 
 
 def test_a_call_becomes_one_submission_whose_id_is_its_result(calls):
@@ -118,7 +120,9 @@ def test_positional_arguments_are_refused(calls):
     assert "inbound.refused" in {line["event"] for line in logs}
 
 
-@pytest.mark.parametrize("failure", [DatabaseUnavailable("away"), redis.ConnectionError()])
+@pytest.mark.parametrize(
+    "failure", [DatabaseUnavailable("away"), redis.ConnectionError(), OSError()]
+)
 def test_while_a_server_is_away_the_call_is_put_on_the_queue_again(calls, monkeypatch, failure):
     def unavailable(*_, **__):
         raise failure
@@ -139,3 +143,48 @@ def test_while_a_server_is_away_the_call_is_put_on_the_queue_again(calls, monkey
         rejected = calls.call(one(), reply=REPLIES)
         assert isinstance(rejected, Reject)
         assert rejected.requeue
+
+
+@pytest.mark.parametrize("failure", [Conflict("lock timeout"), RuntimeError(), KeyError("bug")])
+def test_no_error_drops_a_call(calls, monkeypatch, failure):
+    def fails(*_, **__):
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.inbound.key_holders.api_keys.record_use", fails)
+        assert calls.call(one()) == []
+    ((_, task_id, _, arguments),) = calls.sent
+
+    assert calls.task.apply(kwargs=arguments, task_id=task_id).result != []
+    assert calls.inbound.submissions() == 1
+
+
+def test_an_error_behind_the_commit_does_not_drop_a_call(calls):
+    arm("inbound.stored=raise*1")
+    rejected = calls.call(one())
+
+    assert isinstance(rejected, Reject)
+    assert rejected.requeue
+    assert calls.call(one()) != []
+    assert calls.inbound.submissions() == 1
+
+
+def test_a_call_that_cannot_be_read_is_refused(calls, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr("worker.inbound.submit_task.call_message", fails)
+    assert calls.call(one(), reply=REPLIES) == []
+
+    (reply,) = calls.inbound.entries(REPLIES)
+    assert json.loads(reply["error"])["code"] == "internal_error"
+    assert calls.sent == []
+
+
+@pytest.mark.parametrize(("own_id", "shown"), [("\ud800", "?"), ("x" * 300, "x" * 200)])
+def test_a_refusal_is_replied_whatever_the_id_is(calls, own_id, shown):
+    assert calls.call(one(), idempotency_key=own_id, reply=REPLIES) == []
+
+    (reply,) = calls.inbound.entries(REPLIES)
+    assert reply["id"] == shown
+    assert calls.sent == []

@@ -232,23 +232,71 @@ def test_a_consumer_reads_its_own_entries_again_after_an_outage(inbound, monkeyp
     assert inbound.left() == (0, 0)
 
 
-def test_a_message_that_failed_after_its_commit_is_not_refused_as_well(inbound, monkeypatch):
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_message_that_failed_after_its_commit_is_not_refused_as_well(
+    inbound, monkeypatch, failures, others
+):
     store = intake.store_group
+    left = [RuntimeError()] * failures
 
-    def fails_once_committed(*given, **named):
-        store(*given, **named)
-        monkeypatch.setattr(intake, "store_group", store)
-        raise RuntimeError
+    def fails_once_committed(sessions, group, *given, **named):
+        stored = store(sessions, group, *given, **named)
+        if left and any(member.request.username == "ada" for member in group):
+            raise left.pop()
+        return stored
 
     monkeypatch.setattr(intake, "store_group", fails_once_committed)
-    inbound.append(one("ada"), reply_to=REPLIES)
+    for user in ("ada", "bob", "cleo")[: 1 + others]:
+        inbound.append(one(user), reply_to=REPLIES)
     inbound.consume()
     inbound.world.work()
     inbound.send_replies()
 
     assert inbound.dead() == []
+    assert inbound.submissions() == 1 + others
+    assert len(inbound.entries(REPLIES)) == 1 + others
+
+
+def test_a_message_that_is_stored_and_then_always_fails_is_not_refused(inbound, monkeypatch):
+    inbound.append(one(), id="m", reply_to=REPLIES)
+    inbound.consume()
+
+    def fails(*_, **__):
+        raise RuntimeError
+
+    inbound.append(one(), id="m", reply_to=REPLIES)
+    inbound.append(one("bob"), id="m", reply_to=REPLIES)
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "store_group", fails)
+        inbound.consume()
+    inbound.world.work()
+    inbound.send_replies()
+
+    assert [dead["code"] for dead in inbound.dead()] == ["idempotency_key_reused"]
+    assert [reply["state"] for reply in inbound.entries(REPLIES)] == ["refused", "done"]
     assert inbound.submissions() == 1
-    assert len(inbound.entries(REPLIES)) == 1
+
+
+@pytest.mark.parametrize("place", [(intake, "load_single"), (stream_consumer, "entry_message")])
+def test_a_message_that_cannot_be_checked_costs_itself_alone(inbound, monkeypatch, place):
+    for user in ("ada", "bad", "cleo"):
+        inbound.append(one(user), reply_to=REPLIES)
+    check = getattr(*place)
+
+    def fails_on_bad(content, *rest):
+        if "bad" in str(content):
+            raise RuntimeError
+        return check(content, *rest)
+
+    monkeypatch.setattr(*place, fails_on_bad)
+    with capture_logs() as logs:
+        inbound.consume()
+
+    assert inbound.submissions() == 2
+    assert [dead["code"] for dead in inbound.dead()] == ["internal_error"]
+    assert [reply["state"] for reply in inbound.entries(REPLIES)] == ["refused"]
+    assert "inbound.not_stored" in {line["event"] for line in logs}
 
 
 def test_one_message_that_fails_costs_itself_alone(inbound, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import event, update
@@ -62,6 +63,28 @@ def test_while_files_are_processed_slices_are_short_and_far_between(
         finally:
             loop.stop()
         assert len(receiver.received) == 2
+
+
+def test_an_endpoint_for_which_there_was_no_thread_has_its_turn_later(hooks, enroll, monkeypatch):
+    failures = [RuntimeError("can't start new thread")]
+
+    class ScarceThread(threading.Thread):
+        def start(self):
+            if failures:
+                raise failures.pop()
+            super().start()
+
+    with WebhookReceiver() as receiver:
+        hook = hooks.add(receiver.url, types=[CREATED])
+        enroll("ada")
+        loop = DeliveryLoop(hooks.sessions, hooks.delivery)
+        monkeypatch.setattr(delivery_loop, "threading", SimpleNamespace(Thread=ScarceThread))
+        loop.start()
+        try:
+            wait_until(lambda: hooks.log(hook, DeliveryState.DELIVERED))
+        finally:
+            loop.stop()
+    assert failures == []
 
 
 def test_a_message_that_was_retried_late_is_not_overtaken(hooks, enroll, monkeypatch):

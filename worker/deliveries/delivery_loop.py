@@ -126,8 +126,8 @@ class DeliveryLoop:
             if webhook_id in self._running or busy >= threads or self._stopped.is_set():
                 return
             thread = threading.Thread(target=self._run_slice, args=(webhook_id, limit), daemon=True)
+            thread.start()  # raises if the system has no thread left: then it is not running
             self._running[webhook_id] = thread, is_failing
-        thread.start()
 
     def _run_slice(self, webhook_id: UUID, limit: int | None) -> None:
         attempts = 0

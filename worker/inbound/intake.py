@@ -24,6 +24,7 @@ from enrollment.domain.model import RIGHTS
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.runtime.metrics.instruments import INBOUND_REQUESTS
+from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import open_files
 from enrollment.storage.queue.batches import BatchRef
@@ -43,6 +44,7 @@ from worker.inbound.messages import (
     MAX_MESSAGE_REQUESTS,
     InboundMessage,
     MessageRefusal,
+    internal_error,
     invalid_request,
 )
 from worker.inbound.receive_traces import receive_spans
@@ -108,27 +110,36 @@ class InboundIntake:
         first_byte = self.monotonic()
         for index, message in enumerate(messages):
             prepared = self._prepare(message, first_byte)
-            if isinstance(prepared, MessageRefusal | Postponed):
-                verdicts[index] = prepared
-            else:
+            if isinstance(prepared, SingleRequest | CompleteUpload):
                 storable[index] = prepared
+            else:
+                verdicts[index] = prepared
         if storable:
             verdicts |= self._store(messages, storable)
         return [verdicts[index] for index in range(len(messages))]
 
-    def _prepare(
-        self, message: InboundMessage, first_byte: float
-    ) -> Storable | MessageRefusal | Postponed:
-        """Returns the checked content of a message."""
+    def _prepare(self, message: InboundMessage, first_byte: float) -> Storable | Verdict:
+        """Returns the checked content of a message, or the verdict on one that is not stored."""
         try:
             holder = self.holders.find(message.api_key)
+            return self._check_content(message, holder, first_byte)
+        except MessageRefusal as refusal:
+            return refusal
+
+    def _check_content(
+        self, message: InboundMessage, holder: KeyHolder, first_byte: float
+    ) -> Storable | Verdict:
+        """Returns the checked content of a message of a caller. Raises MessageRefusal."""
+        try:
             if not isinstance(message.content, list):
                 return self._single(message, holder, first_byte)
             if self._pending_rows(holder) >= self.max_pending_rows:
                 return Postponed(f"{holder.name} has too many rows that are not processed yet")
             return _upload(message, holder, first_byte)
-        except MessageRefusal as refusal:
-            return refusal
+        except (MessageRefusal, EnrollmentError, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:  # noqa: BLE001 (logged there; it must not keep the others out)
+            return self._verdict_of_failure(message, holder.name, error)
 
     def _single(
         self, message: InboundMessage, holder: KeyHolder, first_byte: float
@@ -194,18 +205,33 @@ class InboundIntake:
     def _store_again(
         self, messages: Sequence[InboundMessage], group: Mapping[int, Storable]
     ) -> dict[int, Verdict]:
-        """Stores one message once more, or refuses it.
-
-        It may have failed after its commit: then it is found by its id, and is not refused as well.
-        """
+        """Stores one message once more; one that fails again is refused, unless it is stored."""
+        ((index, member),) = group.items()
         try:
             return self._commit(messages, group)
         except (DatabaseUnavailable, Overloaded, SoftTimeLimitExceeded):
             raise
-        except Exception:  # one message must not keep the others out
-            log.exception("inbound.not_stored")
-            reason = "The service failed on this message; its operator finds why in the log."
-            return dict.fromkeys(group, MessageRefusal("internal_error", reason))
+        except Exception as error:  # noqa: BLE001 (logged there; it must not keep the others out)
+            verdict = self._verdict_of_failure(messages[index], member.caller.name, error)
+        return {index: verdict}
+
+    def _verdict_of_failure(
+        self, message: InboundMessage, caller: str, error: Exception
+    ) -> Accepted | MessageRefusal:
+        """Returns the verdict on a message on which the service failed.
+
+        It may have failed after the commit, of this attempt or of an earlier one. Then the message
+        is found by its id: a sender must be able to rely on a refusal.
+        """
+        owner = caller, message.idempotency_key
+        with self.sessions.read() as session:
+            use = idempotency.find(session, {owner}).get(owner)
+        if use is None:
+            log.error("inbound.not_stored", exc_info=error)
+            return internal_error()
+        if use.fingerprint != message.fingerprint:
+            return _key_reused()
+        return Accepted(use.submission_id)
 
     def _commit(
         self, messages: Sequence[InboundMessage], group: Mapping[int, Storable]
@@ -267,8 +293,12 @@ def _upload(message: InboundMessage, holder: KeyHolder, first_byte: float) -> Co
 
 def _verdict(result: StoreResult) -> Verdict:
     if isinstance(result, KeyReused):
-        message = "Its id was used before for other requests: give each message an id of its own."
-        return MessageRefusal("idempotency_key_reused", message)
+        return _key_reused()
     if isinstance(result, EnrollmentError):
         return Postponed(str(result))
     return Accepted(result.submission_id)
+
+
+def _key_reused() -> MessageRefusal:
+    message = "Its id was used before for other requests: give each message an id of its own."
+    return MessageRefusal("idempotency_key_reused", message)

@@ -216,3 +216,9 @@ def _too_large(message: str) -> MessageRefusal:
 def invalid_request(findings: tuple[Finding, ...]) -> MessageRefusal:
     """Returns the refusal of a single request with findings."""
     return MessageRefusal("invalid_row", describe_finding(findings[0]), findings)
+
+
+def internal_error() -> MessageRefusal:
+    """Returns the refusal of a message on which the service failed."""
+    reason = "The service failed on this message; its operator finds why in the log."
+    return MessageRefusal("internal_error", reason)

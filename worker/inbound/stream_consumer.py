@@ -26,6 +26,7 @@ from worker.inbound.messages import (
     MessageRefusal,
     ReplyStreams,
     entry_message,
+    internal_error,
 )
 from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
 
@@ -193,6 +194,9 @@ class StreamConsumer:
             return entry_message(fields, self.stream, entry.id.decode(), self.replies)
         except MessageRefusal as refusal:
             return refusal
+        except Exception:  # one entry must not keep the others out
+            log.exception("inbound.not_stored")
+            return internal_error()
 
     def _acknowledge(self, read: Sequence[_Read], verdicts: Sequence[Verdict]) -> None:
         """Acknowledges and deletes entries, and tells of those that are refused, all at once."""

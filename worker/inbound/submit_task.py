@@ -14,12 +14,18 @@ from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from redis import Redis, RedisError
 
-from enrollment.domain.errors import DatabaseUnavailable, Overloaded
+from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime import logs
 from enrollment.runtime.broker import READ_TIMEOUT_SECONDS, QueueName, TaskName
 from enrollment.runtime.failpoints import Point, fail_point
 from worker.inbound.intake import Accepted, InboundIntake, Postponed, count_verdicts
-from worker.inbound.messages import MessageRefusal, ReplyStreams, call_message
+from worker.inbound.messages import (
+    MAX_SENT_ID,
+    MessageRefusal,
+    ReplyStreams,
+    call_message,
+    internal_error,
+)
 from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
 
 log = structlog.get_logger()
@@ -41,7 +47,10 @@ class SubmitCalls:
     def submit(
         self, arguments: dict[str, Any], task_id: str, sender_context: str | None = None
     ) -> list[str] | Postponed:
-        """Stores the requests of a call; returns the ids of its submissions, none if refused."""
+        """Stores the requests of a call; returns the ids of its submissions, none if refused.
+
+        No error leaves it: Celery would drop the message, which is the only copy.
+        """
         try:
             verdict = self._verdict(arguments, task_id, sender_context)
             count_verdicts([verdict])
@@ -50,8 +59,11 @@ class SubmitCalls:
             if isinstance(verdict, MessageRefusal):
                 self._refuse(arguments, task_id, verdict)
                 return []
-        except (DatabaseUnavailable, Overloaded, RedisError, SoftTimeLimitExceeded) as error:
+        except (EnrollmentError, RedisError, OSError, SoftTimeLimitExceeded) as error:
             return Postponed(str(error))
+        except Exception as error:
+            log.exception("inbound.failed", task_id=task_id)
+            return Postponed(repr(error))
         return verdict
 
     def _verdict(
@@ -65,6 +77,9 @@ class SubmitCalls:
             message = call_message(arguments, task_id, self.replies, sender_context)
         except MessageRefusal as refusal:
             return refusal
+        except Exception:
+            log.exception("inbound.not_stored", task_id=task_id)
+            return internal_error()
         (verdict,) = self.intake.accept([message])
         return verdict
 
@@ -74,7 +89,8 @@ class SubmitCalls:
         reply_to = arguments.get("reply")
         if self.replies.allows(reply_to):
             own_id = arguments.get("idempotency_key")
-            entry = refusal_entry(own_id if isinstance(own_id, str) else task_id, refusal)
+            sent_id = own_id if isinstance(own_id, str) else task_id
+            entry = refusal_entry(_encodable(sent_id)[:MAX_SENT_ID], refusal)
             self.redis.xadd(str(reply_to), entry, maxlen=MAX_REPLIES, approximate=True)
 
 
@@ -98,13 +114,16 @@ def register_submit(
         if positional:
             arguments["(positional)"] = positional
         sender_context = _sender_context(self)
-        result = calls.submit(arguments, task_id, sender_context)
-        fail_point(Point.INBOUND_STORED)
-        if not isinstance(result, Postponed):
-            return result
-        log.warning("task.postponed", because=result.because)
-        sleep(REPEAT_PAUSE)
-        _send_again(app, arguments, task_id, sender_context)
+        try:
+            result = calls.submit(arguments, task_id, sender_context)
+            fail_point(Point.INBOUND_STORED)
+            if not isinstance(result, Postponed):
+                return result
+            log.warning("task.postponed", because=result.because)
+            sleep(REPEAT_PAUSE)
+            _send_again(app, arguments, task_id, sender_context)
+        except Exception as error:  # any other error than Reject would drop the message
+            raise Reject(str(error), requeue=True) from error
         return []
 
 
@@ -117,19 +136,21 @@ def _sender_context(task: "Task[Any, Any]") -> str | None:
 def _send_again(
     app: Celery, arguments: dict[str, Any], task_id: str, sender_context: str | None
 ) -> None:
-    """Puts a call on the queue again, behind the others. Raises Reject if that fails.
+    """Puts a call on the queue again, behind the others.
 
     A rejected message would be at the head of the queue, and RabbitMQ 4 drops it the 20th time.
     """
-    try:
-        app.send_task(
-            TaskName.SUBMIT.value,
-            kwargs=arguments,
-            task_id=task_id,
-            headers=None if sender_context is None else {"traceparent": sender_context},
-            queue=QueueName.SUBMIT.value,
-            confirm_timeout=READ_TIMEOUT_SECONDS,
-            retry=False,
-        )
-    except Exception as error:
-        raise Reject(str(error), requeue=True) from error
+    app.send_task(
+        TaskName.SUBMIT.value,
+        kwargs=arguments,
+        task_id=task_id,
+        headers=None if sender_context is None else {"traceparent": sender_context},
+        queue=QueueName.SUBMIT.value,
+        confirm_timeout=READ_TIMEOUT_SECONDS,
+        retry=False,
+    )
+
+
+def _encodable(text: str) -> str:
+    """Returns the text without what UTF-8 cannot express."""
+    return text.encode("utf-8", "replace").decode()

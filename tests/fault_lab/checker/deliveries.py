@@ -4,10 +4,13 @@
 laboratory pass the same kind of record to it.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+#: The code with which a message is refused on which the service failed.
+INTERNAL_ERROR = "internal_error"
 
 
 class Change(NamedTuple):
@@ -33,8 +36,13 @@ class Reply(NamedTuple):
 
     request: str
     submission: str
-    #: Each outcome as it is compared with the stored one.
+    #: Each outcome as it is compared with the stored one; the code of a refusal.
     outcomes: tuple[str, ...]
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it says that the service failed on the message and stored nothing of it."""
+        return self[1:] == ("", (INTERNAL_ERROR,))
 
 
 class StoredResult(NamedTuple):
@@ -57,6 +65,12 @@ class DeliveryRecord:
     #: The submissions that are stored, by the id of their message.
     stored: Mapping[str, Sequence[StoredResult]] = field(default_factory=dict)
     replies: Sequence[Reply] = ()
+    #: How many refusals because of an error of the service the errors of the run explain. The
+    #: service may refuse a message that failed again and again (design: poison), and tells so.
+    explained_refusals: int = 0
+    #: How often each message was handed in, of those whose every copy is either stored or refused,
+    #: and never both. Not those of the task: a call that was refused may be delivered again.
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_faults(record: DeliveryRecord) -> Iterator[str]:
@@ -95,11 +109,20 @@ def _channel_faults(changes: Sequence[Change], arrivals: Sequence[Arrival]) -> I
 
 
 def _result_faults(record: DeliveryRecord) -> Iterator[str]:
-    """Each message is stored as one submission, and each of its requests has an outcome."""
+    """Each message is stored as one submission or refused; each of its requests has an outcome."""
+    refused = Counter(reply.request for reply in record.replies if reply.is_refusal)
+    if refused.total() > record.explained_refusals:
+        yield f"{refused.total()} refusals, and errors explain {record.explained_refusals}"
     for request, number in record.requests.items():
         results = record.stored.get(request, ())
-        if len(results) != 1:
-            yield f"message {request} became {len(results)} submissions, not 1"
+        copies = record.copies.get(request)
+        if refused[request] == 0 or copies is None:
+            is_right = len(results) == 1 or (refused[request] > 0 and not results)
+        else:  # the copies that were not refused are stored as one
+            is_right = len(results) == min(copies - refused[request], 1)
+        if not is_right:
+            and_refused = f" and {refused[request]} refusals" if refused[request] else ""
+            yield f"message {request} became {len(results)} submissions{and_refused}, not 1"
         for result in results:
             known = sum(outcome is not None for outcome in result.outcomes)
             if (known, len(result.outcomes)) != (number, number):
@@ -109,10 +132,14 @@ def _result_faults(record: DeliveryRecord) -> Iterator[str]:
 
 
 def _reply_faults(record: DeliveryRecord) -> Iterator[str]:
-    """Each message is replied to, always with its submission and its outcomes in their order."""
+    """Each message is replied to, always with its submission and its outcomes in their order.
+
+    A refusal is no reply to a message that is stored: another copy of it may be.
+    """
     replies: dict[str, list[Reply]] = defaultdict(list)
     for reply in record.replies:
-        replies[reply.request].append(reply)
+        if not reply.is_refusal or reply.request not in record.stored:
+            replies[reply.request].append(reply)
     for request in record.requests:
         if request not in replies:
             yield f"message {request} got no reply"

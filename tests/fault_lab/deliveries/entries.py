@@ -24,9 +24,20 @@ class SentMessage(NamedTuple):
 
     def fields(self, key: str) -> dict[str, str]:
         """Returns the entry; several requests are sent as a list."""
-        is_list = len(self.requests) > 1
-        name, content = ("requests", self.requests) if is_list else ("request", self.requests[0])
-        return {"key": key, "id": self.id, "reply_to": REPLIES, name: json.dumps(content)}
+        name = "requests" if len(self.requests) > 1 else "request"
+        return {"key": key, "id": self.id, "reply_to": REPLIES, name: json.dumps(self._content())}
+
+    def arguments(self, key: str) -> dict[str, object]:
+        """Returns the arguments of the task."""
+        return {
+            "key": key,
+            "idempotency_key": self.id,
+            "reply": REPLIES,
+            "requests": self._content(),
+        }
+
+    def _content(self) -> object:
+        return list(self.requests) if len(self.requests) > 1 else self.requests[0]
 
 
 def stream_arrival(fields: Fields) -> Arrival:
@@ -53,7 +64,7 @@ def read_reply(fields: Fields) -> Reply:
     """Returns the reply of an entry of the reply stream."""
     text = {name.decode(): value.decode() for name, value in fields.items()}
     if "error" in text:
-        return Reply(text["id"], "", (text["error"],))
+        return Reply(text["id"], "", (json.loads(text["error"])["code"],))
     outcomes = (
         outcome_text(each["user"], each["outcome"], each.get("reason"))
         for each in json.loads(text["outcomes"])

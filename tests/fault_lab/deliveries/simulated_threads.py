@@ -1,14 +1,16 @@
-"""The threads of `enroll beat` as processes of the simulation."""
+"""The threads of `enroll beat`, and workers that take calls, as processes of the simulation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from redis import RedisError
 
 from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime.failpoints import FailPointReached
 from tests.fault_lab.simulator.processes import CrashPlan, Process, ProcessCrashed
 
 #: Errors after which a thread of `enroll beat` takes its next step.
-SURVIVED = (ProcessCrashed, EnrollmentError, FailPointReached)
+SURVIVED = (ProcessCrashed, EnrollmentError, FailPointReached, RedisError)
 
 
 class SimulatedThread:
@@ -35,12 +37,13 @@ class SimulatedThread:
 
 
 class Beats(NamedTuple):
-    """The threads of two beats."""
+    """The threads of two beats, and two workers that take calls."""
 
     consumers: list[SimulatedThread]
     repliers: list[SimulatedThread]
     relays: list[SimulatedThread]
+    callees: list[SimulatedThread]
 
     def all(self) -> list[SimulatedThread]:
         """Returns all threads."""
-        return [*self.consumers, *self.repliers, *self.relays]
+        return [*self.consumers, *self.repliers, *self.relays, *self.callees]

@@ -1,28 +1,32 @@
-"""Simulates what `enroll beat` runs beside the schedule: consumer, relay and sender of replies.
+"""Simulates what `enroll beat` runs beside the schedule, and the task `enrollment.submit`.
 
-They are the real ones on a real Redis. Each is a process of the simulation, which may crash at
+Consumer, relay, sender of replies and the task are the real ones on a real Redis. Each is a process of the simulation, which may crash at
 every fail point and at every transaction, and is then started again without memory.
 """
 
 import random
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from typing import Any, Self
 
 from redis import Redis
 
 from api_gateway.auth.api_keys import new_api_key
-from enrollment.runtime.counters.relay_counters import RelayCounters
+from enrollment.runtime.failpoints import Point
 from enrollment.storage.credentials import api_keys
 from tests.fault_lab.checker.deliveries import DeliveryRecord, find_faults
 from tests.fault_lab.checker.ledger import Mark, read_ledger
 from tests.fault_lab.deliveries import entries, rows
 from tests.fault_lab.deliveries.entries import SentMessage
+from tests.fault_lab.deliveries.simulated_calls import Call, CallQueue
+from tests.fault_lab.deliveries.simulated_parts import Parts, Step
 from tests.fault_lab.deliveries.simulated_threads import Beats, SimulatedThread
 from tests.fault_lab.simulator.environment import Environment, patched
-from tests.fault_lab.simulator.fault_rates import CALM, draw_fault_rates
+from tests.fault_lab.simulator.fault_rates import CALM, FaultRates, draw_fault_rates
 from tests.fault_lab.simulator.initial_state import INITIAL_STATES
 from tests.fault_lab.simulator.schedule import Player, Report
 from tests.fault_lab.simulator.service import SimulatedNotifier
@@ -30,19 +34,29 @@ from tests.fault_lab.simulator.simulation import Simulation
 from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, MODES
 from tests.support.servers import redis_process
 from worker.inbound import stream_consumer
-from worker.inbound.intake import InboundIntake
-from worker.inbound.key_holders import KeyHolders
-from worker.inbound.messages import ReplyStreams
-from worker.inbound.reply_sender import ReplySender
-from worker.inbound.stream_consumer import StreamConsumer
-from worker.relay.channels import EventBusChannel, EventStreamChannel, Topics
-from worker.relay.relay import Relay
 
 #: Steps of a schedule, and rounds of healing: more than the lease of a channel lasts.
 STEPS, MAX_ROUNDS, IDLE_ROUNDS = (20, 60), 60, 4
 CALLER = "faults"
+#: Probability that a message is a call of the task, not an entry of the stream.
+CALLED = 0.3
 #: Steps of the clock in seconds.
 PAUSES = (0.001, 0.3, 2.5, 11.0)
+
+
+def delivery_rates_of(seed: int) -> FaultRates:
+    """Returns the fault rates of a seed."""
+    return _draw_rates(_random_of(seed))
+
+
+def _random_of(seed: int) -> random.Random:
+    return random.Random(f"deliveries {seed}")
+
+
+def _draw_rates(rng: random.Random) -> FaultRates:
+    return draw_fault_rates(rng)._replace(
+        overlapping=0.0, skipped=0.0, poison=False, narrow=False, lanes=CALM.lanes
+    )
 
 
 class DeliveryPlace:
@@ -69,12 +83,8 @@ class DeliverySimulation(Simulation):
     """A sender that appends messages, two beats, two workers; the steps are drawn from a seed."""
 
     def __init__(self, place: DeliveryPlace, seed: int) -> None:
-        rng = random.Random(f"deliveries {seed}")
-        # An error of the code refuses a message (`internal_error`): what follows proves nothing.
-        rates = draw_fault_rates(rng)._replace(
-            raising=0.0, overlapping=0.0, skipped=0.0, poison=False, narrow=False, lanes=CALM.lanes
-        )
-        super().__init__(place.environment, rng, rates, INITIAL_STATES[0])
+        rng = _random_of(seed)
+        super().__init__(place.environment, rng, _draw_rates(rng), INITIAL_STATES[0])
         self.seed, self._place = seed, place
         place.redis.flushall()
         self._key, digest = new_api_key()
@@ -82,67 +92,46 @@ class DeliverySimulation(Simulation):
             scopes, now = frozenset({"enroll"}), self.time.now()
             api_keys.add(session, name=CALLER, scopes=scopes, digest=digest, now=now)
         self.sent: list[SentMessage] = []
-        self._lives = 0
-        self.beats = Beats(
-            [self._thread(f"consumer {name}", self._consumer) for name in "ab"],
-            [self._thread(f"replies {name}", self._replier) for name in "ab"],
-            [
-                self._thread(f"{sort} {name}", relay)
-                for sort, relay in {"stream": self._stream, "bus": self._bus}.items()
-                for name in "ab"
-            ],
-        )
-        self.note(f"seed {seed}: {rates}")
+        #: How often each message was appended to the stream, and those that were called.
+        self.copies: Counter[str] = Counter()
+        self.called: set[str] = set()
+        self.queue = CallQueue(self.crash_plan)
+        self.beats = self._make_beats()
+        self.note(f"seed {seed}: {self.crash_plan.rates}")
 
     # --- processes ------------------------------------------------------------------------
 
-    def _thread(self, name: str, make: Callable[[], Callable[[], int]]) -> SimulatedThread:
+    def _make_beats(self) -> Beats:
+        notifier = SimulatedNotifier(lambda: self.broker, self.on_processed)
+        parts = Parts(
+            connections=self._place.redis.connection_pool,
+            redis_fails=self._redis_fails,
+            sessions=self.environment.crashing_sessions,
+            dispatch=notifier.dispatch,
+            time=self.time,
+            queue=self.queue,
+            lives=count(1),
+        )
+        return Beats(
+            [self._thread(f"consumer {name}", parts.consumer) for name in "ab"],
+            [self._thread(f"replies {name}", parts.replier) for name in "ab"],
+            [
+                self._thread(f"{sort} {name}", relay)
+                for sort, relay in {"stream": parts.stream_relay, "bus": parts.bus_relay}.items()
+                for name in "ab"
+            ],
+            [self._thread(f"callee {name}", parts.callee) for name in "ab"],
+        )
+
+    def _thread(self, name: str, make: Callable[[], Step]) -> SimulatedThread:
         return SimulatedThread(name, self.crash_plan, make, begins=self.time.tick)
 
-    def _new_name(self) -> str:
-        self._lives += 1
-        return f"life {self._lives}"
-
-    def _consumer(self) -> Callable[[], int]:
-        sessions = self.environment.crashing_sessions
-        notifier = SimulatedNotifier(lambda: self.broker, self.on_processed)
-        consumer = StreamConsumer(
-            redis=Redis.from_url(self._place.url),
-            stream=entries.REQUESTS,
-            name=self._new_name(),
-            intake=InboundIntake(
-                sessions=sessions,
-                holders=KeyHolders(sessions, None, monotonic=self.time.monotonic),
-                dispatch=notifier.dispatch,
-                max_pending_rows=1_000_000,
-                monotonic=self.time.monotonic,
-                now=self.time.now,
-            ),
-            replies=ReplyStreams(f"{entries.REQUESTS}:reply:"),
-            monotonic=self.time.monotonic,
-        )
-        return lambda: consumer.consume(1)
-
-    def _replier(self) -> Callable[[], int]:
-        redis = Redis.from_url(self._place.url)
-        return ReplySender(sessions=self.environment.crashing_sessions, redis=redis).send_due
-
-    def _stream(self) -> Callable[[], int]:
-        return self._relay(EventStreamChannel(self._place.url, entries.EVENTS, length=10_000))
-
-    def _bus(self) -> Callable[[], int]:
-        enrolled, withdrawn = entries.TOPICS
-        topics = Topics("", enrolled, enrolled, withdrawn)
-        return self._relay(EventBusChannel(self._place.url, topics))
-
-    def _relay(self, channel: Any) -> Callable[[], int]:
-        return Relay(
-            self.environment.crashing_sessions,
-            channel,
-            RelayCounters(),
-            holder=self._new_name(),
-            monotonic=self.time.monotonic,
-        ).publish_next
+    def _redis_fails(self, moment: str) -> bool:
+        plan = self.crash_plan
+        fails = plan.running_process is not None and plan.happens(plan.rates.broker_down)
+        if fails:
+            self.note(f"    Redis fails {moment} a call")
+        return fails
 
     # --- the schedule ---------------------------------------------------------------------
 
@@ -161,6 +150,7 @@ class DeliverySimulation(Simulation):
             self._send_message: 2.0,
             self._send_again: 0.3 if self.sent else 0.0,
             lambda: self._step_any(self.beats.consumers): 2.0,
+            lambda: self._step_any(self.beats.callees): 1.0,
             lambda: self._step_any(self.beats.repliers): 1.0,
             lambda: self._step_any(self.beats.relays): 3.0,
             self._work: 2.0,
@@ -172,19 +162,27 @@ class DeliverySimulation(Simulation):
         what()
 
     def _send_message(self) -> None:
-        """Appends a request, or a list of some."""
+        """Hands in a request, or a list of some."""
         number = self.rng.choice((1, 1, 1, 2, 4))
         requests = tuple(self._draw_request() for _ in range(number))
         self.sent.append(SentMessage(f"m{len(self.sent) + 1}", requests))
-        self._append(self.sent[-1])
+        self._hand_in(self.sent[-1])
 
     def _send_again(self) -> None:
-        """Appends a message whose sender does not know whether it arrived."""
-        self._append(self.rng.choice(self.sent))
+        """Hands in a message whose sender does not know whether it arrived."""
+        self._hand_in(self.rng.choice(self.sent))
 
-    def _append(self, message: SentMessage) -> None:
-        self.note(f"message {message.id} is sent: {message.requests}")
-        self._place.redis.xadd(entries.REQUESTS, message.fields(self._key))
+    def _hand_in(self, message: SentMessage) -> None:
+        """Calls the task, or appends to the stream."""
+        if self.rng.random() < CALLED:
+            self.called.add(message.id)
+            self.note(f"message {message.id} is called: {message.requests}")
+            task_id = f"task {len(self.trace)}"
+            self.queue.calls.append(Call(message.arguments(self._key), task_id))
+        else:
+            self.copies[message.id] += 1
+            self.note(f"message {message.id} is sent: {message.requests}")
+            self._place.redis.xadd(entries.REQUESTS, message.fields(self._key))
 
     def _draw_request(self) -> dict[str, object]:
         return {
@@ -242,6 +240,9 @@ class DeliverySimulation(Simulation):
             requests={message.id: len(message.requests) for message in self.sent},
             stored=rows.results_of(ledger, f"key:{CALLER}"),
             replies=[entries.read_reply(each) for each in self._entries(entries.REPLIES)],
+            # Before a refusal two attempts fail, and neither was committed.
+            explained_refusals=self.crash_plan.raised[Point.INTAKE_BEFORE_COMMIT] // 2,
+            copies={id_: self.copies[id_] for id_ in self.copies.keys() - self.called},
         )
         found = [*rows.row_faults(ledger), *find_faults(record), *self.world().faults()]
         return [*self.history.faults, *found]

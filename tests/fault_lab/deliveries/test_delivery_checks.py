@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fault_lab.checker.deliveries import (
+    INTERNAL_ERROR,
     Arrival,
     Change,
     DeliveryRecord,
@@ -21,6 +22,7 @@ FIRST, SECOND, THIRD, FOURTH = (
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 STORED = StoredResult("s1", ("enrolled ada", "enrolled bob"))
 REPLY = Reply("m1", *STORED)
+REFUSAL = Reply("m1", "", (INTERNAL_ERROR,))
 GOOD = DeliveryRecord(
     changes=CHANGES,
     arrivals={"stream": ALL},
@@ -116,3 +118,61 @@ def test_a_wrong_result_or_reply_is_found(wrong, fault):
 
 def test_replies_may_be_repeated():
     assert list(find_faults(replace(GOOD, replies=[REPLY, REPLY, REPLY]))) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"stored": {}, "replies": [REFUSAL], "copies": {"m1": 1}}, id="refused"),
+        pytest.param({"replies": [REFUSAL, REPLY], "copies": {"m1": 2}}, id="one of two copies"),
+        pytest.param({"replies": [REFUSAL, REPLY]}, id="a call that was delivered again"),
+    ],
+)
+def test_a_refusal_that_an_error_explains_is_right(given):
+    record = replace(GOOD, explained_refusals=1, **given)
+
+    assert list(find_faults(record)) == []
+    (fault,) = find_faults(replace(record, explained_refusals=0))
+    assert fault == "1 refusals, and errors explain 0"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        pytest.param(
+            {"replies": [REFUSAL, REPLY], "copies": {"m1": 1}},
+            "message m1 became 1 submissions and 1 refusals, not 1",
+            id="stored and refused",
+        ),
+        pytest.param(
+            {"stored": {}, "replies": [REFUSAL], "copies": {"m1": 2}},
+            "message m1 became 0 submissions and 1 refusals, not 1",
+            id="one copy is lost",
+        ),
+        pytest.param(
+            {"stored": {}, "replies": [REFUSAL, REFUSAL], "copies": {"m1": 1}},
+            "message m1 became 0 submissions and 2 refusals, not 1",
+            id="refused twice",
+        ),
+        pytest.param(
+            {"stored": {}, "replies": [], "copies": {"m1": 1}},
+            "message m1 became 0 submissions, not 1",
+            id="lost",
+        ),
+        pytest.param(
+            {"replies": [REFUSAL], "copies": {"m1": 2}}, "message m1 got no reply", id="no reply"
+        ),
+        pytest.param(
+            {"replies": [REPLY, REFUSAL._replace(outcomes=("invalid_row",))]},
+            "message m1 got 2 replies that differ",
+            id="refused for another reason",
+        ),
+        pytest.param(
+            {"stored": {}, "replies": [REFUSAL, REPLY._replace(submission="s9")]},
+            "message m1 got 2 replies that differ",
+            id="a reply from nowhere",
+        ),
+    ],
+)
+def test_a_wrong_refusal_is_found(given, fault):
+    assert fault in list(find_faults(replace(GOOD, explained_refusals=2, **given)))

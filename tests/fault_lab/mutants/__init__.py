@@ -6,7 +6,7 @@
 from itertools import count, islice
 from typing import NamedTuple
 
-from tests.fault_lab.deliveries.simulation import delivery_player
+from tests.fault_lab.deliveries.simulation import delivery_player, delivery_rates_of
 from tests.fault_lab.mutants import decisions, deliveries, omissions, visibility
 from tests.fault_lab.mutants.registry import DELIVERY_MUTANTS, MUTANTS
 from tests.fault_lab.simulator.history import LOGGED
@@ -49,9 +49,10 @@ def find(name: str, *, seeds: int = SEEDS) -> Found:
     An error that the service itself logs does not count: the database or a consumer must show it.
     """
     mutant = MUTANTS.get(name) or DELIVERY_MUTANTS[name]
-    fitting = (seed for seed in count() if mutant.needs(rates_of(seed)))
-    players = delivery_player if name in DELIVERY_MUTANTS else player
-    with mutant(), players() as play:
+    delivers = name in DELIVERY_MUTANTS
+    draw = delivery_rates_of if delivers else rates_of
+    fitting = (seed for seed in count() if mutant.needs(draw(seed)))
+    with mutant(), (delivery_player if delivers else player)() as play:
         for number, seed in enumerate(islice(fitting, seeds), 1):
             report = play(seed)
             if any(broken in fault for fault in report.faults for broken in BROKEN):

@@ -4,13 +4,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
+from celery.exceptions import Reject
+
 from enrollment.storage.replies import owed_replies
 from schemas import events
 from schemas.openedx_events import enrollments
-from tests.fault_lab.mutants.registry import delivery_mutant
+from tests.fault_lab.mutants.registry import (
+    delivery_mutant,
+    delivery_mutant_that_shows,
+    while_points_raise,
+    while_servers_are_away,
+)
 from tests.fault_lab.simulator.environment import patched
-from worker.inbound import reply_sender
-from worker.inbound.intake import Accepted
+from worker.inbound import reply_sender, submit_task
+from worker.inbound.intake import Accepted, InboundIntake
+from worker.inbound.messages import internal_error
 from worker.inbound.stream_consumer import StreamConsumer
 from worker.relay.relay import Relay
 
@@ -112,4 +120,29 @@ def reply_settled_before_sent() -> Iterator[None]:
         return real(self, due)
 
     with patched(reply_sender.ReplySender, "_send", send):
+        yield
+
+
+@delivery_mutant_that_shows(while_points_raise)
+def stored_message_refused_as_well() -> Iterator[None]:
+    """A message that failed again and again is refused, also if it failed after its commit."""
+    with patched(InboundIntake, "_verdict_of_failure", lambda *_: internal_error()):
+        yield
+
+
+@delivery_mutant_that_shows(while_points_raise)
+def failed_message_counts_as_stored() -> Iterator[None]:
+    """A message that failed alone is acknowledged as if it were stored."""
+    with patched(InboundIntake, "_store_again", lambda _, __, group: dict.fromkeys(group, _STORED)):
+        yield
+
+
+@delivery_mutant_that_shows(while_servers_are_away)
+def failed_call_dropped() -> Iterator[None]:
+    """A call that cannot be put on the queue again is dropped."""
+
+    def drop(reason: str, *, requeue: bool) -> Reject:
+        return Reject(reason, requeue=not requeue)
+
+    with patched(submit_task, "Reject", drop):
         yield

@@ -42,6 +42,16 @@ def while_singles_overtake_files(rates: FaultRates) -> bool:
     return rates.meanwhile > 0.3 and is_ordered and Lane.BULK not in rates.lanes
 
 
+def while_points_raise(rates: FaultRates) -> bool:
+    """Returns whether fail points often raise."""
+    return rates.raising > 0.06
+
+
+def while_servers_are_away(rates: FaultRates) -> bool:
+    """Returns whether database and broker are often away."""
+    return rates.away > 0.04 and rates.broker_down > 0.05
+
+
 def mutant(patch: Patch) -> Patch:
     """Registers a mutant."""
     return mutant_that_shows(with_any_rates)(patch)
@@ -59,5 +69,14 @@ def mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Patch], 
 
 def delivery_mutant(patch: Patch) -> Patch:
     """Registers a mutant of deliveries."""
-    DELIVERY_MUTANTS[patch.__name__] = Mutant(contextmanager(patch), with_any_rates)
-    return patch
+    return delivery_mutant_that_shows(with_any_rates)(patch)
+
+
+def delivery_mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Patch], Patch]:
+    """Registers a mutant of deliveries that only certain fault rates can show."""
+
+    def named(patch: Patch) -> Patch:
+        DELIVERY_MUTANTS[patch.__name__] = Mutant(contextmanager(patch), needs)
+        return patch
+
+    return named

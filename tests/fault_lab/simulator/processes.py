@@ -1,6 +1,7 @@
 """Processes that may crash at any step, and sessions that inject the crashes."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class CrashPlan:
         self.failures = 0
         #: The fail points that were reached.
         self.points: set[Point] = set()
+        #: How often each fail point raised.
+        self.raised: Counter[Point] = Counter()
         self._running: list[tuple[Process, int]] = []
 
     def happens(self, chance: float) -> bool:
@@ -180,6 +183,7 @@ class CrashPlan:
         if self.happens(self.rates.raising) and self._may_raise(point):
             self._note(f"    {point} raises")
             self.failures += 1
+            self.raised[point] += 1
             raise FailPointReached(point)
         return point in _REPEATABLE and self.happens(self.rates.doubled)
 
