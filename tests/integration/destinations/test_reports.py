@@ -12,7 +12,11 @@ from enrollment.domain.destinations.reports import ReportKind, ReportState
 from enrollment.domain.events import EnrollmentState
 from enrollment.storage import courses
 from enrollment.storage.destinations import reports
-from enrollment.storage.destinations.compared_states import LastChange, find_last_changes
+from enrollment.storage.destinations.compared_states import (
+    ComparisonStart,
+    LastChange,
+    find_last_changes,
+)
 from enrollment.storage.destinations.reports import LeaseLost
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.tables import DestinationReportRow
@@ -26,6 +30,7 @@ from tests.support.scripted_lms import (
     ScriptedLms,
     refuses,
 )
+from worker.destinations.fan_out import read_changes
 from worker.destinations.openedx.applying import ENROLLMENT_PATH
 from worker.destinations.openedx.reading import ENROLLMENTS_PATH
 
@@ -128,12 +133,44 @@ def test_change_since_the_beginning_is_on_its_way(
     world.course()
     before = datetime.now(UTC) - timedelta(seconds=5)
     enroll(world, "ada")
+    jobs.deliver_all()
     after = datetime.now(UTC) + timedelta(seconds=5)
     key = (COURSE, "ada")
     with sessions.read() as session:
-        for since, is_in_transit in ((before, True), (after, False)):
-            found = find_last_changes(session, jobs.stored.id, [key], since=since)
+        for at, position, is_in_transit in ((before, 1, True), (after, 0, True), (after, 1, False)):
+            start = ComparisonStart(at, position)
+            found = find_last_changes(session, jobs.stored, [key], start=start)
             assert found == {key: LastChange(1, is_in_transit)}
+
+
+def test_change_that_was_not_queued_yet_is_on_its_way(
+    world: World, jobs: LmsJobs, lms: ScriptedLms, sessions: Sessions
+) -> None:
+    """However long ago it was made: who reads the feed for destinations may be behind."""
+    world.course(modes=["audit", "verified"])
+    enroll(world, "ada")
+    jobs.deliver_all()
+    enroll(world, "ada", mode="verified")
+    enroll(world, "bob")
+    unread = jobs.run(RECONCILE, is_applied=True).counts
+    assert (unread["in_transit"], unread["differences"], unread["queued"]) == (2, 0, 0)
+    assert read_changes(sessions) == 2
+    queued = jobs.run(RECONCILE).counts
+    assert (queued["in_transit"], queued["differences"]) == (2, 0)
+    jobs.deliver_all()
+    arrived = jobs.run(RECONCILE).counts
+    assert (arrived["in_transit"], arrived["differences"]) == (0, 0)
+    assert len(lms.posts) == 3
+
+
+def test_change_that_the_destination_never_gets_is_a_difference(
+    world: World, sessions: Sessions, lms: ScriptedLms
+) -> None:
+    """It was made before the destination was; that the feed is not read so far does not matter."""
+    world.course()
+    enroll(world, "ada")
+    with LmsJobs(sessions, lms.url, KEY) as jobs:
+        assert jobs.run(RECONCILE).counts["differences"] == 1
 
 
 @pytest.mark.parametrize(
@@ -152,6 +189,8 @@ def test_job_of_a_process_that_died_is_begun_anew_by_another(
 ) -> None:
     world.course()
     enroll(world, "ada")
+    jobs.deliver_all()
+    lms.states.clear()
     queued = jobs.queue(RECONCILE)
     now = datetime.now(UTC)
     with sessions.begin() as session:
