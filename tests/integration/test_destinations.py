@@ -22,6 +22,8 @@ from enrollment.storage.tables import DestinationRow
 from enrollment.storage.webhooks import positions
 from tests.support.in_process_service import ADMIN, COURSE, OTHER, SERVER, request, row
 from tests.support.scripted_destination import ARRIVED, Destinations, ScriptedKind
+from worker.background import pace
+from worker.destinations import destination_loop, fan_out
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.destination_loop import DestinationLoop
@@ -527,3 +529,40 @@ def test_a_destination_cannot_be_made_without_credentials(destinations, sessions
             session, lms.destination, None, destination_id=uuid4(), now=datetime.now(UTC)
         )
     assert (found, is_new) == (None, True)
+
+
+def test_the_feed_is_read_slowly_while_files_are_processed(
+    destinations, ready, world, sessions, monkeypatch
+):
+    monkeypatch.setattr(fan_out, "DESTINATION_EVENTS_PER_SLICE", 2)
+    monkeypatch.setattr(destination_loop, "DESTINATION_EVENTS_PER_SLICE", 2)
+    monkeypatch.setattr(pace, "REST_FACTOR", 1e9)
+    monkeypatch.setattr(pace, "LONGEST_REST", 3_600.0)
+    lms = destinations.add(is_paused=True)
+    world.ask(*(request(f"learner{n}", COURSE) for n in range(5)))
+    world.work()
+    world.send([row("dan")])  # a file that no worker has taken
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        eventually(lambda: len(destinations.log(lms)) == 2)
+    finally:
+        loop.stop()
+    assert len(destinations.log(lms)) == 2
+
+
+def test_slices_are_short_and_far_between_while_files_are_processed(
+    destinations, ready, world, sessions, monkeypatch
+):
+    monkeypatch.setattr(destination_loop, "YIELDING_STATES", 2)
+    monkeypatch.setattr(destination_loop, "LONGEST_REST", 3_600.0)
+    lms = destinations.add()
+    ready(*(f"learner{n}" for n in range(5)))
+    world.send([row("dan")])
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        eventually(lambda: len(destinations.log(lms, DeliveryState.DELIVERED)) == 2)
+    finally:
+        loop.stop()
+    assert len(destinations.kinds["lms"].sent) == 2

@@ -7,23 +7,23 @@ leased in the database.
 
 import random
 import threading
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from enrollment.storage.engine.sessions import Sessions, database_now
-from enrollment.storage.queue.backlog import has_waiting_files
-from enrollment.storage.webhooks import deliveries, endpoints
-from worker.background.pace import LONGEST_REST, Pace
+from enrollment.storage.webhooks import deliveries, endpoints, positions
+from worker.background.keyed_threads import KeyedThreads
+from worker.background.pace import LONGEST_REST, file_pace
 from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
     RepeatingThread,
-    join_together,
     stop_together,
 )
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
-from worker.deliveries.fan_out import EVENTS_PER_SLICE, feed_age, read_feed, read_submissions
+from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
 
 log = structlog.get_logger()
 
@@ -48,16 +48,15 @@ class DeliveryLoop:
     def __init__(self, sessions: Sessions, delivery: EndpointDelivery) -> None:
         self._sessions = sessions
         self._delivery = delivery
-        self._pace = Pace(self._has_waiting_files)
+        self._pace = file_pace(sessions)
         self._stopped = delivery.stopped
         self._work = threading.Event()
         self._loops = [
             RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
             for name, step in (("fan-out", self._queue_messages), ("deliveries", self._start_due))
         ]
-        #: Threads that send, by endpoint, and whether it is one that fails.
-        self._running: dict[UUID, tuple[threading.Thread, bool]] = {}
-        self._lock = threading.Lock()
+        #: By endpoint; those that fail are a group.
+        self._threads = KeyedThreads(self._stopped, self._work.set)
 
     def start(self) -> None:
         """Starts reading and sending, each in a thread of its own."""
@@ -78,9 +77,7 @@ class DeliveryLoop:
         """
         self.request_stop()
         stop_together(self._loops)
-        with self._lock:
-            running = [thread for thread, _ in self._running.values()]
-        join_together(running)
+        self._threads.join()
 
     def _queue_messages(self) -> float:
         """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""
@@ -90,7 +87,7 @@ class DeliveryLoop:
         if read < EVENTS_PER_SLICE:
             return POLL_SECONDS
         with self._sessions.read() as session:
-            age = feed_age(session)
+            age = positions.unread_age(session, positions.FEED)
         return self._pace.rest(age)
 
     def _start_due(self) -> float:
@@ -105,38 +102,25 @@ class DeliveryLoop:
             age = deliveries.load_pending(session).age(now) if due else 0.0
         must_yield = bool(due) and self._pace.must_yield(age)
         random.shuffle(due)  # if there are more endpoints than threads, each has its turn
+        limit = YIELDING_SLICE if must_yield else None
         for webhook_id, is_failing in due:
-            limit = YIELDING_SLICE if must_yield else None
-            self._start_slice(webhook_id, limit, is_failing=is_failing)
+            self._threads.start(
+                webhook_id,
+                partial(self._run_slice, webhook_id, limit),
+                most=FAILING_THREADS if is_failing else HEALTHY_THREADS,
+                group=is_failing,
+            )
         if must_yield:
             self._stopped.wait(LONGEST_REST)
         else:
             self._work.wait(POLL_SECONDS)
         return 0.0
 
-    def _has_waiting_files(self) -> bool:
-        with self._sessions.read() as session:
-            return has_waiting_files(session)
-
-    def _start_slice(self, webhook_id: UUID, limit: int | None, *, is_failing: bool) -> None:
-        """Starts a daemon thread, which must not hold up the end of the process."""
-        threads = FAILING_THREADS if is_failing else HEALTHY_THREADS
-        with self._lock:
-            busy = sum(each is is_failing for _, each in self._running.values())
-            if webhook_id in self._running or busy >= threads or self._stopped.is_set():
-                return
-            thread = threading.Thread(target=self._run_slice, args=(webhook_id, limit), daemon=True)
-            self._running[webhook_id] = thread, is_failing
-        thread.start()
-
-    def _run_slice(self, webhook_id: UUID, limit: int | None) -> None:
-        attempts = 0
+    def _run_slice(self, webhook_id: UUID, limit: int | None) -> int:
+        """Delivers a slice; returns the number of attempts."""
         try:
-            attempts = self._delivery.deliver_slice(webhook_id, limit=limit)
+            return self._delivery.deliver_slice(webhook_id, limit=limit)
         except Exception as error:
             # The lease ends by itself, and the messages are sent again with the same ids.
             log.exception("webhook.slice_failed", webhook=str(webhook_id), because=str(error))
-        with self._lock:
-            del self._running[webhook_id]
-        if attempts:
-            self._work.set()
+            return 0

@@ -6,17 +6,20 @@ leased in the database.
 """
 
 import threading
+from functools import partial
 from uuid import UUID
 
 import structlog
 
-from enrollment.storage.destinations import registry
+from enrollment.storage.destinations import deliveries, registry
 from enrollment.storage.engine.sessions import Sessions, database_now
+from enrollment.storage.webhooks import positions
+from worker.background.keyed_threads import KeyedThreads
+from worker.background.pace import LONGEST_REST, file_pace
 from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
     RepeatingThread,
-    join_together,
     stop_together,
 )
 from worker.destinations.destination_delivery import DestinationDelivery
@@ -26,6 +29,8 @@ log = structlog.get_logger()
 
 #: Connections to the database: slices hold none while they send.
 DESTINATION_CONNECTIONS = 4
+#: States of a slice while files are processed: the next one comes after a rest.
+YIELDING_STATES = 20
 #: Seconds between two looks for work.
 _POLL_SECONDS = 0.5
 
@@ -41,6 +46,7 @@ class DestinationLoop:
     def __init__(self, sessions: Sessions, delivery: DestinationDelivery) -> None:
         self._sessions = sessions
         self._delivery = delivery
+        self._pace = file_pace(sessions)
         self._stopped = delivery.stopped
         self._work = threading.Event()
         self._loops = [
@@ -50,9 +56,7 @@ class DestinationLoop:
                 ("destinations", self._start_due),
             )
         ]
-        #: Threads that send, by destination.
-        self._running: dict[UUID, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self._threads = KeyedThreads(self._stopped, self._work.set)
 
     def start(self) -> None:
         """Starts reading and sending, each in a thread of its own."""
@@ -73,43 +77,47 @@ class DestinationLoop:
         """
         self.request_stop()
         stop_together(self._loops)
-        with self._lock:
-            running = list(self._running.values())
-        if join_together(running):
+        if self._threads.join():
             self._delivery.clients.close()
 
     def _queue_changes(self) -> float:
         """Reads a slice of the feed; rests unless more is left."""
-        read = read_changes(self._sessions) or 0
-        return 0.0 if read >= DESTINATION_EVENTS_PER_SLICE else _POLL_SECONDS
+        with self._pace.step():
+            read = read_changes(self._sessions) or 0
+        if read < DESTINATION_EVENTS_PER_SLICE:
+            return _POLL_SECONDS
+        with self._sessions.read() as session:
+            age = positions.unread_age(session, positions.DESTINATIONS)
+        return self._pace.rest(age)
 
     def _start_due(self) -> float:
-        """Starts a slice for each destination with due deliveries; waits until one ends."""
+        """Starts a slice for each destination with due deliveries; waits until one ends.
+
+        While files are processed slices are short, with a rest after them. Clients of destinations
+        that were deleted are closed.
+        """
         self._work.clear()
         with self._sessions.read() as session:
-            due = registry.find_due(session, now=database_now(session))
+            now = database_now(session)
+            due = registry.find_due(session, now=now)
+            overdue = deliveries.longest_overdue(session, due, now=now) if due else 0.0
+            existing = registry.find_ids(session)
+        self._delivery.clients.close_others(existing | self._threads.keys())
+        must_yield = bool(due) and self._pace.must_yield(overdue)
+        limit = YIELDING_STATES if must_yield else None
         for destination_id in due:
-            self._start_slice(destination_id)
-        self._work.wait(_POLL_SECONDS)
+            self._threads.start(destination_id, partial(self._run_slice, destination_id, limit))
+        if must_yield:
+            self._stopped.wait(LONGEST_REST)
+        else:
+            self._work.wait(_POLL_SECONDS)
         return 0.0
 
-    def _start_slice(self, destination_id: UUID) -> None:
-        """Starts a daemon thread, which must not hold up the end of the process."""
-        with self._lock:
-            if destination_id in self._running or self._stopped.is_set():
-                return
-            thread = threading.Thread(target=self._run_slice, args=(destination_id,), daemon=True)
-            self._running[destination_id] = thread
-        thread.start()
-
-    def _run_slice(self, destination_id: UUID) -> None:
-        attempts = 0
+    def _run_slice(self, destination_id: UUID, limit: int | None) -> int:
+        """Delivers a slice; returns the number of attempts."""
         try:
-            attempts = self._delivery.deliver_slice(destination_id)
+            return self._delivery.deliver_slice(destination_id, limit=limit)
         except Exception as error:
             # The lease ends by itself, and the states are sent again as they are then.
             log.exception("destination.slice_failed", id=str(destination_id), because=str(error))
-        with self._lock:
-            del self._running[destination_id]
-        if attempts:
-            self._work.set()
+            return 0

@@ -93,7 +93,7 @@ def find_last_changes(
             for course_id, users in _by_course(wanted).items()
         )
     )
-    # Before the deliveries are looked up: what was read up to here is among them.
+    # First, so that the changes up to here are among the deliveries that are found.
     queued = max(positions.find_position(session, positions.DESTINATIONS), stored.since)
     settled = min(queued, start.position)
     query = _last_changes(stored.id).where(is_wanted)

@@ -1,6 +1,6 @@
 """Deliveries: enrollments whose state is to arrive in a destination, one row for each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -118,6 +118,13 @@ def find_due(
         .limit(limit)
     )
     return [_due(tuple(row)) for row in session.execute(query)]
+
+
+def longest_overdue(session: Session, destination_ids: Collection[UUID], *, now: datetime) -> float:
+    """Returns the seconds since the first of the pending deliveries of destinations became due."""
+    is_pending = _ROW.destination_id.in_(destination_ids) & (_ROW.state == _PENDING)
+    first = session.scalar(select(func.min(_ROW.next_attempt_at)).where(is_pending))
+    return 0.0 if first is None else max((now - first).total_seconds(), 0.0)
 
 
 def _due(cells: Sequence[Any]) -> DueState:

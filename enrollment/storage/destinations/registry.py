@@ -100,6 +100,11 @@ def find_all(session: Session) -> list[StoredDestination]:
     ]
 
 
+def find_ids(session: Session) -> set[UUID]:
+    """Returns the ids of all destinations."""
+    return set(session.scalars(select(DestinationRow.id)))
+
+
 def _is_free(now: datetime) -> ColumnElement[bool]:
     return ~DestinationRow.is_paused & leases.is_free(DestinationRow, now)
 

@@ -1,12 +1,12 @@
 """Reports of destinations: jobs with a lease, and the differences that they found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.destinations.differences import Difference, DifferenceKind
 from enrollment.domain.destinations.reports import (
@@ -124,13 +124,27 @@ def newest_of(session: Session, destination_id: UUID, kind: ReportKind) -> datet
 
 
 def lease_next(
-    session: Session, holder: str, *, now: datetime, until: datetime
+    session: Session,
+    holder: str,
+    *,
+    busy: Collection[UUID] = (),
+    now: datetime,
+    until: datetime,
 ) -> DestinationReport | None:
-    """Leases the oldest job that no process is at, and begins it anew; None if there is none."""
-    is_free = or_(_ROW.leased_until.is_(None), _ROW.leased_until <= now)
+    """Leases the oldest job that no process is at, and begins it anew; None if there is none.
+
+    A destination has one job at a time: none of a destination that is `busy` here, or that another
+    process has a job of.
+    """
+    other = aliased(_ROW)
+    has_turn = (
+        select(other.id)
+        .where(other.destination_id == _ROW.destination_id, other.leased_until > now)
+        .exists()
+    )
     oldest = (
         select(_ROW.id)
-        .where(_ROW.state.in_(_OPEN), is_free)
+        .where(_ROW.state.in_(_OPEN), ~has_turn, _ROW.destination_id.not_in(busy))
         .order_by(_ROW.created, _ROW.id)
         .limit(1)
         .with_for_update(skip_locked=True)

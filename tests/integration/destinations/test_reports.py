@@ -197,10 +197,10 @@ def test_job_of_a_process_that_died_is_begun_anew_by_another(
         leased = reports.lease_next(session, "died", now=now, until=now + timedelta(seconds=60))
         assert leased is not None
         reports.add_differences(session, leased.id, [])
-    assert not jobs.loop.run_next()
+    assert not jobs.run_next()
     with sessions.begin() as session:
         session.execute(update(DestinationReportRow).values(leased_until=now))
-    assert jobs.loop.run_next()
+    assert jobs.run_next()
     assert jobs.report(queued).counts["differences"] == 1
     with pytest.raises(LeaseLost), sessions.begin() as session:
         reports.finish(session, leased.id, "died", {}, now=now)
@@ -246,13 +246,13 @@ def test_courses_are_pulled_and_what_the_lms_does_not_know_stays(
 def test_courses_are_pulled_on_schedule(sessions: Sessions, lms: ScriptedLms, world: World) -> None:
     lms.courses = {COURSE: {"course_id": COURSE, **DETAILS}}
     with LmsJobs(sessions, lms.url, KEY, pull_courses_every=3_600) as jobs:
-        assert jobs.loop.run_next()
-        assert not jobs.loop.run_next()
+        assert jobs.run_next()
+        assert not jobs.run_next()
         with sessions.begin() as session:
             at = datetime.now(UTC) - timedelta(hours=2)
             session.execute(update(DestinationReportRow).values(created=at))
-        assert jobs.loop.run_next()
-        assert not jobs.another_process("two").run_next()
+        assert jobs.run_next()
+        assert not jobs.run_next(jobs.another_process("two"))
 
 
 def test_enrollments_are_taken_over_and_not_sent_back(
