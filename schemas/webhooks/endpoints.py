@@ -68,6 +68,7 @@ class WebhookJson(TypedDict):
     disabled_at: Timestamp | None
     failures: Annotated[Count, Doc("Failed attempts since the last success.")]
     created: Timestamp
+    created_by: Annotated[str | None, Doc("The caller that added it.")]
     previous_secret_until: Timestamp | None
     secret: NotRequired[Annotated[str, Doc("Shown when it is made, and never again.")]]
 
@@ -146,6 +147,7 @@ def dump_webhook(webhook: Webhook, *, secret: str | None = None) -> WebhookJson:
         "disabled_at": _moment(webhook.disabled_at),
         "failures": webhook.failures,
         "created": format_timestamp(webhook.created),
+        "created_by": webhook.caller,
         "previous_secret_until": _moment(webhook.previous_until),
     }
     if secret is not None:

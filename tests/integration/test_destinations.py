@@ -15,7 +15,7 @@ from enrollment.domain.destinations.records import ApplyResult, Auth
 from enrollment.domain.retries import RETRY_SECONDS
 from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
-from enrollment.storage.destinations import arrivals, deliveries, registry
+from enrollment.storage.destinations import arrivals, deliveries, registry, removal
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.events import last_position
 from enrollment.storage.tables import DestinationRow
@@ -240,9 +240,10 @@ def test_after_the_last_attempt_a_delivery_has_failed_and_can_be_sent_again(dest
     kind.else_ = lambda _: ARRIVED
     destinations.make_due()
     with destinations.sessions.begin() as session:
-        assert deliveries.retry_failed(session, "other", now=datetime.now(UTC)) == 0
         assert deliveries.retry(session, "other", failed.id, now=datetime.now(UTC)) is None
-        assert deliveries.retry_failed(session, "lms", now=datetime.now(UTC)) == 1
+        now = datetime.now(UTC)
+        assert deliveries.retry_failed(session, uuid4(), after=0, limit=9, now=now) == []
+        assert deliveries.retry_failed(session, lms.id, after=0, limit=9, now=now) == [failed.id]
     assert destinations.deliver(lms) == 1
     assert destinations.log(lms)[0].state == "delivered"
 
@@ -347,17 +348,17 @@ def test_a_destination_may_be_deleted_and_made_again_while_it_is_sent_to(destina
 
     def replace(_):
         with destinations.sessions.begin() as session:
-            assert registry.remove(session, "lms")
+            assert removal.remove(session, "lms", now=datetime.now(UTC))
         destinations.add(kind=kind)
         return ARRIVED
 
     kind.answers = [replace]
     ready("ada")
     assert destinations.deliver(lms) == 1
-    assert destinations.log(lms) == []
-    ready("ben")
     with destinations.sessions.read() as session:
         made = registry.find(session, "lms")
+    assert destinations.log(made) == []
+    ready("ben")
     assert destinations.deliver(made) == 1
     assert [each.username for each in kind.sent] == ["ada", "ben"]
 

@@ -156,7 +156,7 @@ REPORT_OPERATIONS = (
                 "Vary Content-Disposition Retry-After",
             )
         },
-        description="The newest 50 reports of a destination are kept.",
+        description="A purge keeps the newest 50 reports of a destination.",
         parameters="limit same_as_limit cursor",
         problems="not_found invalid_parameter",
         problem_headers="Vary",

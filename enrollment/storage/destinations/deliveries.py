@@ -18,6 +18,7 @@ from enrollment.domain.destinations.deliveries import (
 from enrollment.domain.destinations.records import WantedState
 from enrollment.domain.model import Enrollment
 from enrollment.storage.bulk.array_params import insert_on
+from enrollment.storage.destinations.registry import IS_THERE
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
 from enrollment.storage.sending.delivery_log import newest_first
@@ -239,7 +240,7 @@ def page(
 
 
 def _in(name: str) -> ColumnElement[bool]:
-    owner = select(DestinationRow.id).where(DestinationRow.name == name).scalar_subquery()
+    owner = select(DestinationRow.id).where(DestinationRow.name == name, IS_THERE).scalar_subquery()
     return _ROW.destination_id == owner
 
 
@@ -251,8 +252,12 @@ def retry(session: Session, name: str, delivery_id: int, *, now: datetime) -> St
     return None if found is None else _delivery(found)
 
 
-def retry_failed(session: Session, name: str, *, now: datetime) -> int:
-    """Lets every state that failed be sent at once; returns how many."""
-    is_failed = and_(_in(name), _ROW.state == _FAILED)
-    found = session.scalars(update(_ROW).where(is_failed).values(_anew(now)).returning(_ROW.id))
-    return len(found.all())
+def retry_failed(
+    session: Session, destination_id: UUID, *, after: int, limit: int, now: datetime
+) -> Sequence[int]:
+    """Lets states that failed be sent at once; returns their ids, `limit` at most, after an id."""
+    is_failed = and_(_is_of(destination_id), _ROW.state == _FAILED)
+    query = select(_ROW.id).where(is_failed, _ROW.id > after).order_by(_ROW.id).limit(limit)
+    ids = session.scalars(query).all()
+    session.execute(update(_ROW).where(_ROW.id.in_(ids), is_failed).values(_anew(now)))
+    return ids

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from enrollment.domain.destinations.records import RemoteCourse, RemoteState
+from enrollment.domain.destinations.records import RemoteCourse, StatesPage
 from enrollment.domain.destinations.reports import DestinationReport, ReportKind, ReportState
-from enrollment.storage.destinations import registry, reports
+from enrollment.storage.destinations import removal, reports
 from enrollment.storage.engine.sessions import Sessions
 from tests.support.in_process_service import World
 from tests.support.scripted_destination import Destinations, ScriptedKind
@@ -26,7 +26,9 @@ class Slow(ScriptedKind):
         super().__init__()
         self.asked, self.over = threading.Event(), threading.Event()
 
-    def list_states(self, courses: Sequence[str]) -> Iterator[RemoteState]:
+    def list_pages(
+        self, courses: Sequence[str], *, place: str | None = None
+    ) -> Iterator[StatesPage]:
         self.asked.set()
         self.over.wait(60)
         return iter(())
@@ -127,7 +129,7 @@ def test_connections_of_a_deleted_destination_are_closed(
     jobs.clients.find(stored)
     loop = DestinationLoop(sessions, delivery)
     with sessions.begin() as session:
-        assert registry.remove(session, "lms")
+        assert removal.remove(session, "lms", now=datetime.now(UTC))
     loop.start()
     jobs.start()
     try:

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.destinations.differences import DifferenceKind
 from enrollment.domain.destinations.reports import ReportKind, ReportState
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.events import EnrollmentState
 from enrollment.storage import courses
 from enrollment.storage.destinations import reports
@@ -19,6 +20,7 @@ from enrollment.storage.destinations.compared_states import (
 )
 from enrollment.storage.destinations.reports import LeaseLost
 from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import DestinationReportRow
 from tests.support.in_process_service import COURSE, OTHER, World, request
 from tests.support.lms_jobs import LmsJobs
@@ -33,6 +35,8 @@ from tests.support.scripted_lms import (
 from worker.destinations.fan_out import read_changes
 from worker.destinations.openedx.applying import ENROLLMENT_PATH
 from worker.destinations.openedx.reading import ENROLLMENTS_PATH
+from worker.destinations.reports import importing
+from worker.destinations.reports.import_intake import ImportIntake
 
 RECONCILE = ReportKind.RECONCILE
 KEY = f'{{"api_key": "{API_KEY}"}}'
@@ -276,4 +280,41 @@ def test_enrollments_are_taken_over_and_not_sent_back(
     enroll(world, "u1", is_active=False)
     jobs.deliver_all()
     assert len(lms.posts) == 1
+    world.check()
+
+
+def test_an_import_that_was_interrupted_goes_on(
+    world: World,
+    jobs: LmsJobs,
+    lms: ScriptedLms,
+    sessions: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importing, "IMPORT_ROWS", 7)
+    world.course()
+    for number in range(20):
+        lms.states[COURSE, f"u{number}"] = {"mode": "audit", "is_active": True}
+    handed_in: list[BatchRef] = []
+
+    def dispatch(batch: BatchRef) -> None:
+        handed_in.append(batch)
+        if len(handed_in) == 2:  # the process ends, and another one does it later
+            raise DatabaseUnavailable
+        world.work()
+
+    jobs.loop.intake = ImportIntake(sessions=sessions, dispatch=dispatch)
+    queued = jobs.queue(ReportKind.IMPORT)
+    with pytest.raises(DatabaseUnavailable):
+        jobs.run_next()
+    assert dict(jobs.report(queued).counts) == {"there": 7, "submissions": 1, "enrolled": 7}
+    lms.places.clear()
+    with sessions.begin() as session:
+        session.execute(update(DestinationReportRow).values(leased_until=datetime.now(UTC)))
+    assert jobs.run_next()
+    ended = jobs.report(queued)
+    assert (ended.state, ended.place) == (ReportState.DONE, None)
+    expected = {"there": 20, "submissions": 3, "enrolled": 13, "unchanged": 7}
+    assert dict(ended.counts) == expected
+    assert lms.places == ["7", "14"]
+    assert there(lms) == world.enrollments()
     world.check()

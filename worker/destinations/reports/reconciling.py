@@ -33,15 +33,26 @@ def reconcile(job: Job) -> None:
     change was made or sent since the beginning, waits to be sent, or was not queued yet, is no
     difference. It is on its way.
     """
+    _forget_differences(job)
     with job.sessions.read() as session:
         at = job.report.started_at or job.report.created
         start = ComparisonStart(at, last_position(session))
     job.counts.update(dict.fromkeys((*DifferenceKind, DIFFERENCES, IN_TRANSIT, QUEUED), 0))
     job.counts.update({"here": 0, "there": 0})
-    there = sorted_states(ComparedState(*state[:4]) for state in job.remote_states())
+    there = sorted_states(
+        ComparedState(*state[:4]) for page in job.remote_pages() for state in page.states
+    )
     number = 0
     for chunk in portions(find_differences(sorted_states(_states_here(job)), there), CHUNK):
         number = _store(job, chunk, number, start)
+
+
+def _forget_differences(job: Job) -> None:
+    """Deletes those that an attempt before found, which was interrupted."""
+    is_left = True
+    while is_left:
+        with job.writing() as session:
+            is_left = reports.delete_differences(session, job.report.id, limit=PAGE_STATES)
 
 
 def _states_here(job: Job) -> Iterator[ComparedState]:

@@ -1,6 +1,7 @@
 """The loop that starts the jobs of destinations, and queues the pulls that are due."""
 
 import threading
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -158,6 +159,7 @@ class ReportLoop:
                 sessions=self.sessions,
                 holder=self.holder,
                 check=partial(self._pause, 0.0),
+                counts=Counter(report.counts),
             )
             with _Renewal(self, report):
                 self._work(job)
