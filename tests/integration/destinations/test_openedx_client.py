@@ -322,6 +322,17 @@ def test_list_goes_on_at_a_place(lms: ScriptedLms, http: httpx.Client) -> None:
     assert len(list(client.list_pages([COURSE], place=place))) == 3  # another list: all of it
 
 
+@pytest.mark.parametrize(
+    "created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", 7, None]
+)
+def test_time_that_is_none_is_left_out(
+    lms: ScriptedLms, http: httpx.Client, created: object
+) -> None:
+    row = {"course_id": COURSE, "user": "ada", "mode": "audit", "is_active": True}
+    lms.faults[ENROLLMENTS_PATH] = [says({"results": [{**row, "created": created}], "next": None})]
+    assert states_of(reader_of(lms, http, [])) == [RemoteState(COURSE, "ada", "audit", True)]  # noqa: FBT003
+
+
 def test_page_that_fails_is_asked_for_again(lms: ScriptedLms, http: httpx.Client) -> None:
     fill(lms, 5)
     waits: list[float] = []

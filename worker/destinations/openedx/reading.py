@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
@@ -192,12 +192,12 @@ def _is_text(value: object, longest: int) -> bool:
 
 
 def _moment(value: object) -> datetime | None:
-    """Returns a time with its zone; None for anything else."""
+    """Returns a time with a zone, in UTC; None for anything else, and out of the calendar."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 #: The members of a course that are kept like the LMS's.
