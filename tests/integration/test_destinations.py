@@ -22,7 +22,7 @@ from enrollment.storage.tables import DestinationRow
 from enrollment.storage.webhooks import positions
 from tests.support.in_process_service import ADMIN, COURSE, OTHER, SERVER, request, row
 from tests.support.scripted_destination import ARRIVED, Destinations, ScriptedKind
-from worker.background import pace
+from worker.background import pace, sending_loop
 from worker.destinations import destination_loop, fan_out
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
@@ -556,7 +556,7 @@ def test_slices_are_short_and_far_between_while_files_are_processed(
     destinations, ready, world, sessions, monkeypatch
 ):
     monkeypatch.setattr(destination_loop, "YIELDING_STATES", 2)
-    monkeypatch.setattr(destination_loop, "LONGEST_REST", 3_600.0)
+    monkeypatch.setattr(sending_loop, "LONGEST_REST", 3_600.0)
     lms = destinations.add()
     ready(*(f"learner{n}" for n in range(5)))
     world.send([row("dan")])

@@ -6,7 +6,6 @@ leased in the database.
 """
 
 import random
-import threading
 from functools import partial
 from uuid import UUID
 
@@ -14,14 +13,8 @@ import structlog
 
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.webhooks import deliveries, endpoints, positions
-from worker.background.keyed_threads import KeyedThreads
-from worker.background.pace import LONGEST_REST, file_pace
-from worker.background.repeating_thread import (
-    LoopEvents,
-    Pauses,
-    RepeatingThread,
-    stop_together,
-)
+from worker.background.repeating_thread import LoopEvents
+from worker.background.sending_loop import SendingLoop
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
 from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
 
@@ -35,67 +28,27 @@ MAX_OUTBOUND_CONNECTIONS = HEALTHY_THREADS * IN_FLIGHT + FAILING_THREADS
 DELIVERY_CONNECTIONS = 4
 #: Messages of a slice while files are processed: the next one comes after a rest.
 YIELDING_SLICE = 20
-#: Seconds between two looks for work.
-POLL_SECONDS = 0.5
-
-_PAUSES = Pauses(outage=2.0, failure=2.0)
-_EVENTS = LoopEvents("webhooks.database_unavailable", "webhooks.step_failed", "webhooks.resumed")
 
 
-class DeliveryLoop:
-    """Queues and sends until it is stopped."""
+class DeliveryLoop(SendingLoop):
+    """Queues messages and sends them to webhooks."""
+
+    names = ("fan-out", "deliveries")
+    events = LoopEvents("webhooks.database_unavailable", "webhooks.step_failed", "webhooks.resumed")
+    source = positions.FEED
 
     def __init__(self, sessions: Sessions, delivery: EndpointDelivery) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, delivery.stopped)
         self._delivery = delivery
-        self._pace = file_pace(sessions)
-        self._stopped = delivery.stopped
-        self._work = threading.Event()
-        self._loops = [
-            RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
-            for name, step in (("fan-out", self._queue_messages), ("deliveries", self._start_due))
-        ]
-        #: By endpoint; those that fail are a group.
-        self._threads = KeyedThreads(self._stopped, self._work.set)
 
-    def start(self) -> None:
-        """Starts reading and sending, each in a thread of its own."""
-        for loop in self._loops:
-            loop.start()
+    def read_slice(self) -> bool:
+        """Reads a slice of the feed, and submissions; returns if more is left in the feed."""
+        read = read_feed(self._sessions) or 0
+        read_submissions(self._sessions)
+        return read >= EVENTS_PER_SLICE
 
-    def request_stop(self) -> None:
-        """Lets no further attempt begin. Does not wait for the end of those that are being made."""
-        self._stopped.set()
-        self._work.set()
-        for loop in self._loops:
-            loop.request_stop()
-
-    def stop(self) -> None:
-        """Stops after the attempts that are being made; those that take too long are left behind.
-
-        Their leases end by themselves, and the messages are sent again.
-        """
-        self.request_stop()
-        stop_together(self._loops)
-        self._threads.join()
-
-    def _queue_messages(self) -> float:
-        """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""
-        with self._pace.step():
-            read = read_feed(self._sessions) or 0
-            read_submissions(self._sessions)
-        if read < EVENTS_PER_SLICE:
-            return POLL_SECONDS
-        with self._sessions.read() as session:
-            age = positions.unread_age(session, positions.FEED)
-        return self._pace.rest(age)
-
-    def _start_due(self) -> float:
-        """Starts a slice for each endpoint with due deliveries; waits until one ends.
-
-        While files are processed slices are short, with a rest after them.
-        """
-        self._work.clear()
+    def start_due(self) -> bool:
+        """Starts a slice for each endpoint with due deliveries, a short one if it must wait."""
         with self._sessions.read() as session:
             now = database_now(session)
             due = endpoints.find_due(session, now=now)
@@ -110,11 +63,7 @@ class DeliveryLoop:
                 most=FAILING_THREADS if is_failing else HEALTHY_THREADS,
                 group=is_failing,
             )
-        if must_yield:
-            self._stopped.wait(LONGEST_REST)
-        else:
-            self._work.wait(POLL_SECONDS)
-        return 0.0
+        return must_yield
 
     def _run_slice(self, webhook_id: UUID, limit: int | None) -> int:
         """Delivers a slice; returns the number of attempts."""

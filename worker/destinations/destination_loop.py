@@ -1,11 +1,5 @@
-"""The loop that queues changed enrollments for destinations and sends them, in threads.
+"""The loop that queues changed enrollments for destinations and sends them, in threads."""
 
-Each destination has a thread of its own while something is due, so that a slow one does not delay
-another. Several processes may run the loop: the position in the feed is locked and destinations are
-leased in the database.
-"""
-
-import threading
 from functools import partial
 from uuid import UUID
 
@@ -14,14 +8,8 @@ import structlog
 from enrollment.storage.destinations import deliveries, registry
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.webhooks import positions
-from worker.background.keyed_threads import KeyedThreads
-from worker.background.pace import LONGEST_REST, file_pace
-from worker.background.repeating_thread import (
-    LoopEvents,
-    Pauses,
-    RepeatingThread,
-    stop_together,
-)
+from worker.background.repeating_thread import LoopEvents
+from worker.background.sending_loop import SendingLoop
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.fan_out import DESTINATION_EVENTS_PER_SLICE, read_changes
 
@@ -31,72 +19,36 @@ log = structlog.get_logger()
 DESTINATION_CONNECTIONS = 4
 #: States of a slice while files are processed: the next one comes after a rest.
 YIELDING_STATES = 20
-#: Seconds between two looks for work.
-_POLL_SECONDS = 0.5
-
-_PAUSES = Pauses(outage=2.0, failure=2.0)
-_EVENTS = LoopEvents(
-    "destinations.database_unavailable", "destinations.step_failed", "destinations.resumed"
-)
 
 
-class DestinationLoop:
-    """Queues and sends until it is stopped."""
+class DestinationLoop(SendingLoop):
+    """Queues states and sends them to destinations."""
+
+    names = ("destinations-fan-out", "destinations")
+    events = LoopEvents(
+        "destinations.database_unavailable", "destinations.step_failed", "destinations.resumed"
+    )
+    source = positions.DESTINATIONS
 
     def __init__(self, sessions: Sessions, delivery: DestinationDelivery) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, delivery.stopped)
         self._delivery = delivery
-        self._pace = file_pace(sessions)
-        self._stopped = delivery.stopped
-        self._work = threading.Event()
-        self._loops = [
-            RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
-            for name, step in (
-                ("destinations-fan-out", self._queue_changes),
-                ("destinations", self._start_due),
-            )
-        ]
-        self._threads = KeyedThreads(self._stopped, self._work.set)
 
-    def start(self) -> None:
-        """Starts reading and sending, each in a thread of its own."""
-        for loop in self._loops:
-            loop.start()
-
-    def request_stop(self) -> None:
-        """Lets no further attempt begin. Does not wait for the end of those that are being made."""
-        self._stopped.set()
-        self._work.set()
-        for loop in self._loops:
-            loop.request_stop()
-
-    def stop(self) -> None:
-        """Stops after the attempts that are being made; those that take too long are left behind.
-
-        Their leases end by themselves, and the states are sent again as they are then.
-        """
-        self.request_stop()
-        stop_together(self._loops)
-        if self._threads.join():
+    def stop(self) -> bool:
+        """Stops like every loop that sends, and closes the clients if none is in use."""
+        if has_ended := super().stop():
             self._delivery.clients.close()
+        return has_ended
 
-    def _queue_changes(self) -> float:
-        """Reads a slice of the feed; rests unless more is left."""
-        with self._pace.step():
-            read = read_changes(self._sessions) or 0
-        if read < DESTINATION_EVENTS_PER_SLICE:
-            return _POLL_SECONDS
-        with self._sessions.read() as session:
-            age = positions.unread_age(session, positions.DESTINATIONS)
-        return self._pace.rest(age)
+    def read_slice(self) -> bool:
+        """Reads a slice of the feed; returns whether more is left."""
+        return (read_changes(self._sessions) or 0) >= DESTINATION_EVENTS_PER_SLICE
 
-    def _start_due(self) -> float:
-        """Starts a slice for each destination with due deliveries; waits until one ends.
+    def start_due(self) -> bool:
+        """Starts a slice for each destination with due deliveries, a short one if it must wait.
 
-        While files are processed slices are short, with a rest after them. Clients of destinations
-        that were deleted are closed.
+        Clients of destinations that were deleted are closed.
         """
-        self._work.clear()
         with self._sessions.read() as session:
             now = database_now(session)
             due = registry.find_due(session, now=now)
@@ -107,11 +59,7 @@ class DestinationLoop:
         limit = YIELDING_STATES if must_yield else None
         for destination_id in due:
             self._threads.start(destination_id, partial(self._run_slice, destination_id, limit))
-        if must_yield:
-            self._stopped.wait(LONGEST_REST)
-        else:
-            self._work.wait(_POLL_SECONDS)
-        return 0.0
+        return must_yield
 
     def _run_slice(self, destination_id: UUID, limit: int | None) -> int:
         """Delivers a slice; returns the number of attempts."""
