@@ -24,7 +24,7 @@ from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import StateDelivery
 from enrollment.storage.destinations import deliveries, registry
 from schemas.destinations.deliveries import StateDeliveriesJson, dump_state_delivery
-from schemas.webhooks.endpoints import QueuedJson
+from schemas.destinations.receivers import QueuedJson
 
 #: Deliveries that are queued again by one transaction.
 RETRIED_TOGETHER = 1_000
