@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, StatementTimeout
 from enrollment.runtime.broker import PURGE_INTERVAL
 from enrollment.storage import idempotency
+from enrollment.storage.destinations import removal
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.upkeep import maintenance_turns, retention
 from enrollment.storage.webhooks import deliveries
@@ -103,6 +104,7 @@ class Purge:
                 partial(retention.purge_singles, before=expired, limit=batches),
             ),
             ("deliveries", partial(deliveries.purge, before=expired, limit=KEYS_PER_PORTION)),
+            ("destinations", partial(removal.purge, limit=KEYS_PER_PORTION)),
         ]
         at = first % len(parts)
         return dict(parts[at:] + parts[:at])

@@ -66,6 +66,7 @@ _WEBHOOK = {
     "disabled_at": None,
     "failures": 0,
     "created": "2026-09-01T12:00:00Z",
+    "created_by": "key:admin",
     "previous_secret_until": None,
     **WEBHOOK_EXAMPLE,
 }

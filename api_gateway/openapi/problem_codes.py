@@ -46,7 +46,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "submission_not_finished": (
             "Some requests have no outcome yet; files are given at the end."
         ),
-        "too_many_webhooks": "There are too many webhooks, or too many at this host.",
+        "too_many_webhooks": "There are too many webhooks, of this caller, or at this host.",
     },
     413: {"too_large": "The body is too large; the message gives the limit."},
     415: {"unsupported_media_type": "The Content-Type or Content-Encoding is not supported."},

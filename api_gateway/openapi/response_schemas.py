@@ -27,7 +27,7 @@ from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submi
 from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson
 from schemas.destinations import deliveries as state_deliveries
 from schemas.destinations import members as destinations
-from schemas.destinations import reports
+from schemas.destinations import receivers, reports
 from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
@@ -94,7 +94,7 @@ RESPONSES: Mapping[str, type] = {
     "Webhooks": webhooks.WebhooksJson,
     "Delivery": webhooks.DeliveryJson,
     "Deliveries": webhooks.DeliveriesJson,
-    "Queued": webhooks.QueuedJson,
+    "Queued": receivers.QueuedJson,
     "Destination": destinations.DestinationJson,
     "Destinations": destinations.DestinationsJson,
     "Arrival": state_deliveries.ArrivalJson,

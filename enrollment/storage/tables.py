@@ -595,6 +595,8 @@ class WebhookRow(Base):
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     not_before: Mapped[datetime | None]
     leased_until: Mapped[datetime | None]
+    #: The one that added it; null before that was stored.
+    caller: Mapped[str | None] = mapped_column(CallerName)
 
 
 class WebhookDeliveryRow(Base):
@@ -751,6 +753,8 @@ class DestinationReportRow(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None]
     counts: Mapped[dict[str, int]] = mapped_column(JSON)
+    #: Where an import goes on if it is interrupted, in a form of the kind of destination.
+    place: Mapped[str | None] = mapped_column(Text)
 
 
 class DestinationDifferenceRow(Base):

@@ -1,15 +1,14 @@
 """Renders deliveries to destinations, and whether states have arrived there."""
 
-from datetime import datetime
 from typing import Annotated, TypedDict
 
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import Arrival, DestinationBacklog, StateDelivery
-from enrollment.domain.rules import format_timestamp
+from schemas.destinations.receivers import AttemptJson, dump_attempt, dump_moment
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp
 
 
-class StateDeliveryJson(TypedDict):
+class StateDeliveryJson(AttemptJson):
     """An enrollment whose state is sent to a destination, with its last attempt."""
 
     id: Ordinal
@@ -17,15 +16,7 @@ class StateDeliveryJson(TypedDict):
     course_id: str
     position: Annotated[Count, Doc("The position of its last change in the change feed.")]
     arrived_position: Annotated[Count | None, Doc("The position of the last one that arrived.")]
-    state: Annotated[str, OneOf(tuple(DeliveryState))]
     forced: Annotated[bool, Doc("A change that has not arrived was forced.")]
-    attempts: Annotated[Count, Doc("Attempts since the last change.")]
-    created: Annotated[Timestamp, Doc("Since when a change waits, or waited.")]
-    next_attempt_at: Timestamp | None
-    attempted_at: Timestamp | None
-    status: Annotated[Count | None, Doc("The status of the last answer.")]
-    answer: Annotated[str | None, Doc("The first bytes of the last answer.")]
-    error: Annotated[str | None, Doc("Why the last attempt did not succeed.")]
 
 
 class StateDeliveriesJson(TypedDict):
@@ -61,15 +52,8 @@ def dump_state_delivery(delivery: StateDelivery) -> StateDeliveryJson:
         "course_id": delivery.course_id,
         "position": delivery.position,
         "arrived_position": delivery.arrived_position,
-        "state": delivery.state.value,
         "forced": delivery.is_forced,
-        "attempts": delivery.attempts,
-        "created": format_timestamp(delivery.created),
-        "next_attempt_at": _moment(delivery.next_attempt_at),
-        "attempted_at": _moment(delivery.attempted_at),
-        "status": delivery.status,
-        "answer": delivery.answer,
-        "error": delivery.error,
+        **dump_attempt(delivery),
     }
 
 
@@ -78,7 +62,7 @@ def dump_arrival(arrival: Arrival) -> ArrivalJson:
     return {
         "destination": arrival.destination,
         "state": arrival.state.value,
-        "attempted_at": _moment(arrival.attempted_at),
+        "attempted_at": dump_moment(arrival.attempted_at),
     }
 
 
@@ -88,10 +72,6 @@ def dump_backlog(backlog: DestinationBacklog) -> BacklogJson:
         "name": backlog.name,
         "paused": backlog.is_paused,
         "pending": backlog.pending,
-        "oldest_pending": _moment(backlog.oldest),
+        "oldest_pending": dump_moment(backlog.oldest),
         "failed": backlog.failed,
     }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)

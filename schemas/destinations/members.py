@@ -9,7 +9,12 @@ from marshmallow import ValidationError, fields, validate
 from enrollment.domain.destinations.deliveries import DESTINATION_KINDS, StoredDestination
 from enrollment.domain.destinations.records import Destination
 from enrollment.domain.rules import format_timestamp
-from schemas.destinations.receivers import MAX_COURSE_FILTERS, MAX_RECEIVER_URL, CourseFilter
+from schemas.destinations.receivers import (
+    MAX_COURSE_FILTERS,
+    MAX_RECEIVER_URL,
+    CourseFilter,
+    dump_moment,
+)
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp
 from schemas.fields import (
     ERROR_RULES,
@@ -156,7 +161,6 @@ def _load_auth(auth: dict[str, str] | None) -> str | None:
 def dump_destination(stored: StoredDestination) -> DestinationJson:
     """Renders a destination."""
     destination = stored.destination
-    rests_until = stored.not_before
     return {
         "name": destination.name,
         "kind": destination.kind,
@@ -167,6 +171,6 @@ def dump_destination(stored: StoredDestination) -> DestinationJson:
         "paused": destination.is_paused,
         "pull_courses_every": destination.pull_courses_every,
         "failures": stored.failures,
-        "rests_until": None if rests_until is None else format_timestamp(rests_until),
+        "rests_until": dump_moment(stored.not_before),
         "created": format_timestamp(stored.created),
     }

@@ -1,10 +1,16 @@
-"""Fields that webhooks and destinations share."""
+"""Fields, and parts of deliveries, that webhooks and destinations share."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, TypedDict
 
 from marshmallow import ValidationError
 
+from enrollment.domain.codes import DeliveryState
 from enrollment.domain.course_keys import MAX_COURSE_ID, is_course_filter
+from enrollment.domain.destinations.deliveries import StateDelivery
+from enrollment.domain.rules import format_timestamp
+from enrollment.domain.webhooks.records import Delivery
+from schemas.encoding.json_types import Count, Doc, OneOf, Timestamp
 from schemas.fields import BoundedString
 
 #: Longest URL of a receiver.
@@ -24,3 +30,41 @@ class CourseFilter(BoundedString):
         if not is_course_filter(text):
             raise ValidationError("course_key")
         return text
+
+
+class AttemptJson(TypedDict):
+    """The state of a delivery, and its last attempt."""
+
+    state: Annotated[str, OneOf(tuple(DeliveryState))]
+    attempts: Annotated[Count, Doc("Attempts since it was queued, or queued again.")]
+    created: Annotated[Timestamp, Doc("Since when it waits, or waited.")]
+    next_attempt_at: Timestamp | None
+    attempted_at: Timestamp | None
+    status: Annotated[Count | None, Doc("The status of the last answer.")]
+    answer: Annotated[str | None, Doc("The first bytes of the last answer.")]
+    error: Annotated[str | None, Doc("Why there was no answer, or why it was no success.")]
+
+
+class QueuedJson(TypedDict):
+    """The number of deliveries that are made again."""
+
+    queued: Count
+
+
+def dump_attempt(delivery: Delivery | StateDelivery) -> AttemptJson:
+    """Renders the state of a delivery."""
+    return {
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "created": format_timestamp(delivery.created),
+        "next_attempt_at": dump_moment(delivery.next_attempt_at),
+        "attempted_at": dump_moment(delivery.attempted_at),
+        "status": delivery.status,
+        "answer": delivery.answer,
+        "error": delivery.error,
+    }
+
+
+def dump_moment(moment: datetime | None) -> str | None:
+    """Renders a time that may be none."""
+    return None if moment is None else format_timestamp(moment)

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
 from enrollment.domain.destinations.differences import DifferenceKind
@@ -14,6 +13,7 @@ from enrollment.domain.destinations.reports import (
     ReportState,
 )
 from enrollment.domain.rules import format_timestamp
+from schemas.destinations.receivers import dump_moment
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.files.safe_cells import safe_cell
 
@@ -70,8 +70,8 @@ def dump_report(report: DestinationReport, *, link: str) -> DestinationReportJso
         "state": report.state.value,
         "error": report.error,
         "created": format_timestamp(report.created),
-        "started_at": _moment(report.started_at),
-        "finished_at": _moment(report.finished_at),
+        "started_at": dump_moment(report.started_at),
+        "finished_at": dump_moment(report.finished_at),
         "counts": dict(report.counts),
         "links": {"self": link},
     }
@@ -116,7 +116,3 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)

@@ -1,12 +1,10 @@
 """Parses and renders endpoints and deliveries to them."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from marshmallow import ValidationError, validate
 
-from enrollment.domain.codes import DeliveryState
 from enrollment.domain.rules import format_timestamp
 from enrollment.domain.webhooks.messages import MESSAGE_TYPES, WebhookFilter
 from enrollment.domain.webhooks.records import (
@@ -14,8 +12,15 @@ from enrollment.domain.webhooks.records import (
     Webhook,
     WebhookMembers,
 )
-from schemas.destinations.receivers import MAX_COURSE_FILTERS, MAX_RECEIVER_URL, CourseFilter
-from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
+from schemas.destinations.receivers import (
+    MAX_COURSE_FILTERS,
+    MAX_RECEIVER_URL,
+    AttemptJson,
+    CourseFilter,
+    dump_attempt,
+    dump_moment,
+)
+from schemas.encoding.json_types import Count, Doc, Ordinal, Timestamp, Uuid
 from schemas.fields import BoundedInteger, BoundedList, BoundedString, StrictSchema
 from schemas.findings import DETAIL, Rule
 
@@ -68,6 +73,7 @@ class WebhookJson(TypedDict):
     disabled_at: Timestamp | None
     failures: Annotated[Count, Doc("Failed attempts since the last success.")]
     created: Timestamp
+    created_by: Annotated[str | None, Doc("The caller that added it.")]
     previous_secret_until: Timestamp | None
     secret: NotRequired[Annotated[str, Doc("Shown when it is made, and never again.")]]
 
@@ -78,21 +84,13 @@ class WebhooksJson(TypedDict):
     webhooks: list[WebhookJson]
 
 
-class DeliveryJson(TypedDict):
+class DeliveryJson(AttemptJson):
     """A message for an endpoint, with its last attempt."""
 
     id: Ordinal
     message_id: Annotated[Uuid, Doc("`webhook-id`, the same in every attempt.")]
     type: str
     position: Annotated[Ordinal | None, Doc("The position in the change feed.")]
-    state: Annotated[str, OneOf(tuple(DeliveryState))]
-    attempts: Count
-    created: Timestamp
-    next_attempt_at: Timestamp | None
-    attempted_at: Timestamp | None
-    status: Annotated[Count | None, Doc("The status of the last answer.")]
-    answer: Annotated[str | None, Doc("The first bytes of the last answer.")]
-    error: Annotated[str | None, Doc("Why there was no answer, or why it was no success.")]
 
 
 class DeliveriesJson(TypedDict):
@@ -100,12 +98,6 @@ class DeliveriesJson(TypedDict):
 
     deliveries: list[DeliveryJson]
     next: str | None
-
-
-class QueuedJson(TypedDict):
-    """The number of messages that are sent again."""
-
-    queued: Count
 
 
 def load_webhook(data: object, *, check_url: Callable[[str], object]) -> WebhookMembers:
@@ -143,10 +135,11 @@ def dump_webhook(webhook: Webhook, *, secret: str | None = None) -> WebhookJson:
         "callers": sorted(webhook.filter.callers),
         "enabled": webhook.is_enabled,
         "disabled_reason": webhook.disabled_reason,
-        "disabled_at": _moment(webhook.disabled_at),
+        "disabled_at": dump_moment(webhook.disabled_at),
         "failures": webhook.failures,
         "created": format_timestamp(webhook.created),
-        "previous_secret_until": _moment(webhook.previous_until),
+        "created_by": webhook.caller,
+        "previous_secret_until": dump_moment(webhook.previous_until),
     }
     if secret is not None:
         rendered["secret"] = secret
@@ -160,16 +153,5 @@ def dump_delivery(delivery: Delivery) -> DeliveryJson:
         "message_id": str(delivery.message_id),
         "type": delivery.type,
         "position": delivery.position,
-        "state": delivery.state.value,
-        "attempts": delivery.attempts,
-        "created": format_timestamp(delivery.created),
-        "next_attempt_at": _moment(delivery.next_attempt_at),
-        "attempted_at": _moment(delivery.attempted_at),
-        "status": delivery.status,
-        "answer": delivery.answer,
-        "error": delivery.error,
+        **dump_attempt(delivery),
     }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrollment.domain.destinations.records import ApplyResult
-from enrollment.storage.destinations import deliveries, registry
+from enrollment.storage.destinations import deliveries, registry, removal
 from tests.support.in_process_service import COURSE, SERVER, request
 from tests.support.scripted_destination import ARRIVED, Destinations, ScriptedKind
 from worker.destinations.fan_out import read_changes
@@ -91,7 +91,8 @@ class Lms:
 
     def retry(self):
         with self.destinations.sessions.begin() as session:
-            deliveries.retry_failed(session, "lms", now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            deliveries.retry_failed(session, self.stored.id, after=0, limit=9, now=now)
 
     def settle(self):
         """Lets everything that waits arrive."""
@@ -113,7 +114,7 @@ def test_the_last_state_arrives_and_none_before_it_comes_later(world, steps):
     destinations = Destinations(world.sessions)
     world.course(COURSE)
     with world.sessions.begin() as session:
-        registry.remove(session, "lms")
+        removal.remove(session, "lms", now=datetime.now(UTC))
     lms = Lms(world, destinations)
     wanted = {}
     for name, *arguments in steps:

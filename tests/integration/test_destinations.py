@@ -15,13 +15,15 @@ from enrollment.domain.destinations.records import ApplyResult, Auth
 from enrollment.domain.retries import RETRY_SECONDS
 from enrollment.runtime.metrics.instruments import DESTINATION_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
-from enrollment.storage.destinations import arrivals, deliveries, registry
+from enrollment.storage.destinations import arrivals, deliveries, registry, removal
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.events import last_position
 from enrollment.storage.tables import DestinationRow
 from enrollment.storage.webhooks import positions
 from tests.support.in_process_service import ADMIN, COURSE, OTHER, SERVER, request, row
 from tests.support.scripted_destination import ARRIVED, Destinations, ScriptedKind
+from worker.background import pace, sending_loop
+from worker.destinations import destination_loop, fan_out
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.destination_loop import DestinationLoop
@@ -238,9 +240,10 @@ def test_after_the_last_attempt_a_delivery_has_failed_and_can_be_sent_again(dest
     kind.else_ = lambda _: ARRIVED
     destinations.make_due()
     with destinations.sessions.begin() as session:
-        assert deliveries.retry_failed(session, "other", now=datetime.now(UTC)) == 0
         assert deliveries.retry(session, "other", failed.id, now=datetime.now(UTC)) is None
-        assert deliveries.retry_failed(session, "lms", now=datetime.now(UTC)) == 1
+        now = datetime.now(UTC)
+        assert deliveries.retry_failed(session, uuid4(), after=0, limit=9, now=now) == []
+        assert deliveries.retry_failed(session, lms.id, after=0, limit=9, now=now) == [failed.id]
     assert destinations.deliver(lms) == 1
     assert destinations.log(lms)[0].state == "delivered"
 
@@ -345,17 +348,17 @@ def test_a_destination_may_be_deleted_and_made_again_while_it_is_sent_to(destina
 
     def replace(_):
         with destinations.sessions.begin() as session:
-            assert registry.remove(session, "lms")
+            assert removal.remove(session, "lms", now=datetime.now(UTC))
         destinations.add(kind=kind)
         return ARRIVED
 
     kind.answers = [replace]
     ready("ada")
     assert destinations.deliver(lms) == 1
-    assert destinations.log(lms) == []
-    ready("ben")
     with destinations.sessions.read() as session:
         made = registry.find(session, "lms")
+    assert destinations.log(made) == []
+    ready("ben")
     assert destinations.deliver(made) == 1
     assert [each.username for each in kind.sent] == ["ada", "ben"]
 
@@ -527,3 +530,40 @@ def test_a_destination_cannot_be_made_without_credentials(destinations, sessions
             session, lms.destination, None, destination_id=uuid4(), now=datetime.now(UTC)
         )
     assert (found, is_new) == (None, True)
+
+
+def test_the_feed_is_read_slowly_while_files_are_processed(
+    destinations, ready, world, sessions, monkeypatch
+):
+    monkeypatch.setattr(fan_out, "DESTINATION_EVENTS_PER_SLICE", 2)
+    monkeypatch.setattr(destination_loop, "DESTINATION_EVENTS_PER_SLICE", 2)
+    monkeypatch.setattr(pace, "REST_FACTOR", 1e9)
+    monkeypatch.setattr(pace, "LONGEST_REST", 3_600.0)
+    lms = destinations.add(is_paused=True)
+    world.ask(*(request(f"learner{n}", COURSE) for n in range(5)))
+    world.work()
+    world.send([row("dan")])  # a file that no worker has taken
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        eventually(lambda: len(destinations.log(lms)) == 2)
+    finally:
+        loop.stop()
+    assert len(destinations.log(lms)) == 2
+
+
+def test_slices_are_short_and_far_between_while_files_are_processed(
+    destinations, ready, world, sessions, monkeypatch
+):
+    monkeypatch.setattr(destination_loop, "YIELDING_STATES", 2)
+    monkeypatch.setattr(sending_loop, "LONGEST_REST", 3_600.0)
+    lms = destinations.add()
+    ready(*(f"learner{n}" for n in range(5)))
+    world.send([row("dan")])
+    loop = DestinationLoop(sessions, destinations.another_process())
+    loop.start()
+    try:
+        eventually(lambda: len(destinations.log(lms, DeliveryState.DELIVERED)) == 2)
+    finally:
+        loop.stop()
+    assert len(destinations.kinds["lms"].sent) == 2

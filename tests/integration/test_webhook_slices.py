@@ -15,6 +15,7 @@ from tests.integration.test_webhooks import ENCRYPTION, Hooks
 from tests.support.in_process_service import COURSE, request, row
 from tests.support.service_processes import wait_until
 from tests.support.webhook_receiver import WebhookReceiver, answers
+from worker.background import sending_loop
 from worker.deliveries import delivery_loop, endpoint_delivery, fan_out
 from worker.deliveries.delivery_loop import DeliveryLoop
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
@@ -51,7 +52,7 @@ def test_while_files_are_processed_slices_are_short_and_far_between(
     world, hooks, enroll, monkeypatch
 ):
     monkeypatch.setattr(delivery_loop, "YIELDING_SLICE", 2)
-    monkeypatch.setattr(delivery_loop, "LONGEST_REST", 3_600.0)
+    monkeypatch.setattr(sending_loop, "LONGEST_REST", 3_600.0)
     with WebhookReceiver() as receiver:
         hook = hooks.add(receiver.url, types=[CREATED])
         enroll("ada", "ben", "carol")

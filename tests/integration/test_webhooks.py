@@ -66,6 +66,7 @@ class Hooks:
                 WebhookMembers(url, None, made),
                 webhook_id=uuid4(),
                 secret=ENCRYPTION.encrypt(secret or new_secret()),
+                caller="key:admin",
                 now=datetime.now(UTC),
             )
 

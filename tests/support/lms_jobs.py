@@ -122,18 +122,26 @@ class LmsJobs:
         queued = self.queue(kind, is_applied=is_applied)
         ended = threading.Event()
 
-        def run_next() -> None:
+        def work() -> None:
             try:
-                self.loop.run_next()
+                self.run_next()
             finally:
                 ended.set()
 
-        thread = threading.Thread(target=run_next)
+        thread = threading.Thread(target=work)
         thread.start()
         while world is not None and not ended.wait(0.05):
             world.work()
         thread.join()
         return self.report(queued)
+
+    def run_next(self, loop: ReportLoop | None = None) -> bool:
+        """Does the next job; returns whether there was one."""
+        loop = loop or self.loop
+        report = loop.lease_next()
+        if report is not None:
+            loop.run(report)
+        return report is not None
 
     def report(self, queued: DestinationReport) -> DestinationReport:
         """Returns a report as it is now."""

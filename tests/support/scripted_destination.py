@@ -15,7 +15,7 @@ from enrollment.domain.destinations.records import (
     Auth,
     Destination,
     RemoteCourse,
-    RemoteState,
+    StatesPage,
     WantedState,
 )
 from enrollment.runtime.outbound.secret_encryption import SecretEncryption
@@ -57,7 +57,9 @@ class ScriptedKind:
             with self._lock:
                 self._now -= 1
 
-    def list_states(self, courses: Sequence[str]) -> Iterator[RemoteState]:
+    def list_pages(
+        self, courses: Sequence[str], *, place: str | None = None
+    ) -> Iterator[StatesPage]:
         return iter(())
 
     def read_courses(self) -> Iterator[RemoteCourse]:

@@ -56,6 +56,8 @@ class ScriptedLms:
         self.changes = 0
         self.tokens_given = 0
         self.credentials: list[str] = []
+        #: Places from which enrollments were listed.
+        self.places: list[str] = []
         self.expires_in: object = 3_600
         #: Replaces the address in links to the next page.
         self.link_root = ""
@@ -168,6 +170,7 @@ class ScriptedLms:
             if wanted in {None, course_id}
         ]
         start = int(params.get("cursor", "0"))
+        self.places.append(f"{wanted or ''}{start}")
         return Reply(200, self._page(rows, start, "/api/enrollment/v1/enrollments?cursor="))
 
     def _catalog(self, params: dict[str, str]) -> Reply:

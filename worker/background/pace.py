@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue.backlog import has_waiting_files
+
 #: Seconds of rest for each second of processor time, while a file is being processed.
 REST_FACTOR = 20.0
 #: Longest rest in seconds.
@@ -44,3 +47,13 @@ class Pace:
     def must_yield(self, age: float) -> bool:
         """Returns whether messages, the oldest of them of this age in seconds, can wait."""
         return age < MAX_AGE_SECONDS and self.is_busy()
+
+
+def file_pace(sessions: Sessions) -> Pace:
+    """Returns a pace that rests while batches of files wait or are processed."""
+
+    def is_busy() -> bool:
+        with sessions.read() as session:
+            return has_waiting_files(session)
+
+    return Pace(is_busy)

@@ -6,24 +6,17 @@ leased in the database.
 """
 
 import random
-import threading
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from enrollment.storage.engine.sessions import Sessions, database_now
-from enrollment.storage.queue.backlog import has_waiting_files
-from enrollment.storage.webhooks import deliveries, endpoints
-from worker.background.pace import LONGEST_REST, Pace
-from worker.background.repeating_thread import (
-    LoopEvents,
-    Pauses,
-    RepeatingThread,
-    join_together,
-    stop_together,
-)
+from enrollment.storage.webhooks import deliveries, endpoints, positions
+from worker.background.repeating_thread import LoopEvents
+from worker.background.sending_loop import SendingLoop
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
-from worker.deliveries.fan_out import EVENTS_PER_SLICE, feed_age, read_feed, read_submissions
+from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
 
 log = structlog.get_logger()
 
@@ -35,108 +28,48 @@ MAX_OUTBOUND_CONNECTIONS = HEALTHY_THREADS * IN_FLIGHT + FAILING_THREADS
 DELIVERY_CONNECTIONS = 4
 #: Messages of a slice while files are processed: the next one comes after a rest.
 YIELDING_SLICE = 20
-#: Seconds between two looks for work.
-POLL_SECONDS = 0.5
-
-_PAUSES = Pauses(outage=2.0, failure=2.0)
-_EVENTS = LoopEvents("webhooks.database_unavailable", "webhooks.step_failed", "webhooks.resumed")
 
 
-class DeliveryLoop:
-    """Queues and sends until it is stopped."""
+class DeliveryLoop(SendingLoop):
+    """Queues messages and sends them to webhooks."""
+
+    names = ("fan-out", "deliveries")
+    events = LoopEvents("webhooks.database_unavailable", "webhooks.step_failed", "webhooks.resumed")
+    source = positions.FEED
 
     def __init__(self, sessions: Sessions, delivery: EndpointDelivery) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, delivery.stopped)
         self._delivery = delivery
-        self._pace = Pace(self._has_waiting_files)
-        self._stopped = delivery.stopped
-        self._work = threading.Event()
-        self._loops = [
-            RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
-            for name, step in (("fan-out", self._queue_messages), ("deliveries", self._start_due))
-        ]
-        #: Threads that send, by endpoint, and whether it is one that fails.
-        self._running: dict[UUID, tuple[threading.Thread, bool]] = {}
-        self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Starts reading and sending, each in a thread of its own."""
-        for loop in self._loops:
-            loop.start()
+    def read_slice(self) -> bool:
+        """Reads a slice of the feed, and submissions; returns if more is left in the feed."""
+        read = read_feed(self._sessions) or 0
+        read_submissions(self._sessions)
+        return read >= EVENTS_PER_SLICE
 
-    def request_stop(self) -> None:
-        """Lets no further attempt begin. Does not wait for the end of those that are being made."""
-        self._stopped.set()
-        self._work.set()
-        for loop in self._loops:
-            loop.request_stop()
-
-    def stop(self) -> None:
-        """Stops after the attempts that are being made; those that take too long are left behind.
-
-        Their leases end by themselves, and the messages are sent again.
-        """
-        self.request_stop()
-        stop_together(self._loops)
-        with self._lock:
-            running = [thread for thread, _ in self._running.values()]
-        join_together(running)
-
-    def _queue_messages(self) -> float:
-        """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""
-        with self._pace.step():
-            read = read_feed(self._sessions) or 0
-            read_submissions(self._sessions)
-        if read < EVENTS_PER_SLICE:
-            return POLL_SECONDS
-        with self._sessions.read() as session:
-            age = feed_age(session)
-        return self._pace.rest(age)
-
-    def _start_due(self) -> float:
-        """Starts a slice for each endpoint with due deliveries; waits until one ends.
-
-        While files are processed slices are short, with a rest after them.
-        """
-        self._work.clear()
+    def start_due(self) -> bool:
+        """Starts a slice for each endpoint with due deliveries, a short one if it must wait."""
         with self._sessions.read() as session:
             now = database_now(session)
             due = endpoints.find_due(session, now=now)
             age = deliveries.load_pending(session).age(now) if due else 0.0
         must_yield = bool(due) and self._pace.must_yield(age)
         random.shuffle(due)  # if there are more endpoints than threads, each has its turn
+        limit = YIELDING_SLICE if must_yield else None
         for webhook_id, is_failing in due:
-            limit = YIELDING_SLICE if must_yield else None
-            self._start_slice(webhook_id, limit, is_failing=is_failing)
-        if must_yield:
-            self._stopped.wait(LONGEST_REST)
-        else:
-            self._work.wait(POLL_SECONDS)
-        return 0.0
+            self._threads.start(
+                webhook_id,
+                partial(self._run_slice, webhook_id, limit),
+                most=FAILING_THREADS if is_failing else HEALTHY_THREADS,
+                group=is_failing,
+            )
+        return must_yield
 
-    def _has_waiting_files(self) -> bool:
-        with self._sessions.read() as session:
-            return has_waiting_files(session)
-
-    def _start_slice(self, webhook_id: UUID, limit: int | None, *, is_failing: bool) -> None:
-        """Starts a daemon thread, which must not hold up the end of the process."""
-        threads = FAILING_THREADS if is_failing else HEALTHY_THREADS
-        with self._lock:
-            busy = sum(each is is_failing for _, each in self._running.values())
-            if webhook_id in self._running or busy >= threads or self._stopped.is_set():
-                return
-            thread = threading.Thread(target=self._run_slice, args=(webhook_id, limit), daemon=True)
-            thread.start()  # raises if the system has no thread left: then it is not running
-            self._running[webhook_id] = thread, is_failing
-
-    def _run_slice(self, webhook_id: UUID, limit: int | None) -> None:
-        attempts = 0
+    def _run_slice(self, webhook_id: UUID, limit: int | None) -> int:
+        """Delivers a slice; returns the number of attempts."""
         try:
-            attempts = self._delivery.deliver_slice(webhook_id, limit=limit)
+            return self._delivery.deliver_slice(webhook_id, limit=limit)
         except Exception as error:
             # The lease ends by itself, and the messages are sent again with the same ids.
             log.exception("webhook.slice_failed", webhook=str(webhook_id), because=str(error))
-        with self._lock:
-            del self._running[webhook_id]
-        if attempts:
-            self._work.set()
+            return 0

@@ -77,12 +77,6 @@ def read_feed(sessions: Sessions) -> int | None:
         return len(events)
 
 
-def feed_age(session: Session) -> float:
-    """Returns the age in seconds of the oldest event that was not read yet; 0 without one."""
-    following = events_after(session, positions.find_position(session, positions.FEED), limit=1)
-    return (database_now(session) - following[0].at).total_seconds() if following else 0.0
-
-
 def read_submissions(sessions: Sessions) -> int:
     """Queues messages about submissions that were done since the last call; returns how many.
 

@@ -1,7 +1,7 @@
 """The clients of destinations, made once and used until a destination is changed."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -72,13 +72,16 @@ class DestinationClients:
         http = self.make_http(stored.destination.concurrency)
         return _Made(edition, factory(stored.destination, auth, http), http)
 
+    def close_others(self, kept: Collection[UUID]) -> None:
+        """Closes the clients of all destinations but these; no thread may use one of them."""
+        with self._lock:
+            closed = [self._made.pop(each) for each in self._made.keys() - set(kept)]
+        for made in closed:
+            made.close()
+
     def close(self) -> None:
         """Closes every client."""
-        with self._lock:
-            clients = list(self._made.values())
-            self._made.clear()
-        for made in clients:
-            made.close()
+        self.close_others(())
 
 
 def decode_auth(text: str) -> Auth:

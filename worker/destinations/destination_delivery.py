@@ -49,10 +49,11 @@ class DestinationDelivery:
     random: Callable[[], float] = random.random
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def deliver_slice(self, destination_id: UUID) -> int:
+    def deliver_slice(self, destination_id: UUID, *, limit: int | None = None) -> int:
         """Sends what is due until an attempt fails for now; returns the number of attempts.
 
-        0 if another process sends to the destination. Raises DatabaseUnavailable, Conflict.
+        At most `limit` are made; none if another process sends to the destination. Raises
+        DatabaseUnavailable, Conflict.
         """
         with self.sessions.begin() as session:
             now = database_now(session)
@@ -60,8 +61,8 @@ class DestinationDelivery:
             stored = registry.lease(session, destination_id, now=now, until=until)
             if stored is None:
                 return 0
-            limit = STATES_PER_CONNECTION * stored.destination.concurrency
-            due = deliveries.find_due(session, destination_id, now=now, limit=limit)
+            most = limit or STATES_PER_CONNECTION * stored.destination.concurrency
+            due = deliveries.find_due(session, destination_id, now=now, limit=most)
             traceparents = _traceparents(session, due)
         try:
             client = self.clients.find(stored)

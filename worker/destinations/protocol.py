@@ -10,7 +10,7 @@ from enrollment.domain.destinations.records import (
     Auth,
     Destination,
     RemoteCourse,
-    RemoteState,
+    StatesPage,
     WantedState,
 )
 
@@ -29,8 +29,13 @@ class DestinationKind(Protocol):
     def apply(self, state: WantedState) -> ApplyResult:
         """Sends a state in bounded time; a failure of the destination is a result, no exception."""
 
-    def list_states(self, courses: Sequence[str]) -> Iterator[RemoteState]:
-        """Yields the enrollments of courses, or all if none is named. Raises DestinationFailure."""
+    def list_pages(
+        self, courses: Sequence[str], *, place: str | None = None
+    ) -> Iterator[StatesPage]:
+        """Yields the enrollments of courses, or all if none is named. Raises DestinationFailure.
+
+        From a place on that the same list had; from the beginning if it is one of another list.
+        """
 
     def read_courses(self) -> Iterator[RemoteCourse]:
         """Yields the courses of the destination. Raises DestinationFailure."""

@@ -3,15 +3,13 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import Sessions
-from enrollment.storage.queue.backlog import has_waiting_files
-from worker.background.pace import LONGEST_REST, Pace
+from worker.background.pace import LONGEST_REST, Pace, file_pace
 from worker.background.repeating_thread import (
     LoopEvents,
     Pauses,
@@ -62,9 +60,7 @@ def make_relay_threads(
     holder = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid4().hex}"[:64]
     relays = [Relay(sessions, each, counters, holder=holder) for each in _channels(settings)]
     threads = [
-        _make_thread(
-            each.channel.name, _relay_step(each, Pace(partial(_is_busy, sessions))), each.release
-        )
+        _make_thread(each.channel.name, _relay_step(each, file_pace(sessions)), each.release)
         for each in relays
     ]
     if settings.event_bus_catalog:
@@ -110,11 +106,6 @@ def _make_thread(name: str, step: RepeatedStep, release: Callable[[], None]) -> 
         unwoken_rest=LONGEST_REST,
         at_end=release,
     )
-
-
-def _is_busy(sessions: Sessions) -> bool:
-    with sessions.read() as session:
-        return has_waiting_files(session)
 
 
 def _make_listener(redis_url: str, woken: Sequence[RepeatingThread]) -> RepeatingThread:

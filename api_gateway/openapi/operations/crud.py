@@ -1,4 +1,4 @@
-"""Operations shared by several resources: get, put, delete, save many."""
+"""Operations shared by several resources: get, put, delete, save many, log of deliveries."""
 
 from typing import NamedTuple
 
@@ -106,3 +106,75 @@ def list_of(name: str, member: str) -> dict[str, Schema]:
         JSON: {"anyOf": [items, page, ref(name)]},
         NDJSON: ndjson(name),
     }
+
+
+class Receiver(NamedTuple):
+    """A system to which this service sends: a webhook, or a destination."""
+
+    #: Name of the route of one, and part of operation ids.
+    route: str
+    name: str
+    #: The schema of a page of its log, and the operation id of the log.
+    deliveries: str
+    log: str
+
+    def list_all(self, order: str, description: str) -> Operation:
+        """Returns the operation that lists all of them."""
+        content = json_content(f"{self.name}s")
+        return Operation(
+            f"{self.route}s",
+            "GET",
+            f"list{self.name}s",
+            f"List all {self.route}s",
+            {200: Response(f"All {self.route}s, {order}.", content)},
+            description=description,
+        )
+
+    def get(self, description: str) -> Operation:
+        """Returns the operation that reads one."""
+        return Operation(
+            self.route,
+            "GET",
+            f"get{self.name}",
+            f"Get a {self.route}",
+            {200: Response("The current state.", json_content(self.name))},
+            description=description,
+            problems="not_found",
+        )
+
+    def delete(self) -> Operation:
+        """Returns the operation that deletes one."""
+        return Operation(
+            self.route,
+            "DELETE",
+            f"delete{self.name}",
+            f"Delete a {self.route}",
+            {204: Response("Deleted.")},
+            description="Its deliveries are deleted as well; nothing more is sent.",
+            problems="not_found",
+        )
+
+    def act(self, action: str, summary: str, description: str, response: str) -> Operation:
+        """Returns an operation that changes one."""
+        return Operation(
+            f"{self.route}_{action}",
+            "POST",
+            f"{action}{self.name}",
+            summary,
+            {200: Response(response, json_content(self.name))},
+            description=description,
+            problems="not_found",
+        )
+
+    def list_deliveries(self, description: str) -> Operation:
+        """Returns the operation that reads the log."""
+        return Operation(
+            f"{self.route}_deliveries",
+            "GET",
+            self.log,
+            f"List the deliveries of a {self.route}",
+            {200: Response("A page, newest first.", json_content(self.deliveries))},
+            description=description,
+            parameters="delivery_state limit same_as_limit cursor",
+            problems="not_found invalid_parameter",
+        )

@@ -1,42 +1,16 @@
 """Operations on destinations."""
 
 from api_gateway.openapi.model import CSV, JSON, Operation, Response, json_content, ref
-from api_gateway.openapi.operations.crud import BODY_PROBLEMS, TRANSFER_PROBLEMS
+from api_gateway.openapi.operations.crud import BODY_PROBLEMS, TRANSFER_PROBLEMS, Receiver
 from api_gateway.openapi.operations.lines import DIFFERENCES_CSV, csv
 
+_RECEIVER = Receiver("destination", "Destination", "StateDeliveries", "listStateDeliveries")
 _ONE = json_content("Destination")
 
 
-def _action(name: str, summary: str, description: str, response: str) -> Operation:
-    return Operation(
-        f"destination_{name}",
-        "POST",
-        f"{name}Destination",
-        summary,
-        {200: Response(response, _ONE)},
-        description=description,
-        problems="not_found",
-    )
-
-
 OPERATIONS = (
-    Operation(
-        "destinations",
-        "GET",
-        "listDestinations",
-        "List all destinations",
-        {200: Response("All destinations, by name.", json_content("Destinations"))},
-        description="The systems that must end in the same state as this service.",
-    ),
-    Operation(
-        "destination",
-        "GET",
-        "getDestination",
-        "Get a destination",
-        {200: Response("The current state.", _ONE)},
-        description="Without its credentials.",
-        problems="not_found",
-    ),
+    _RECEIVER.list_all("by name", "The systems that must end in the same state as this service."),
+    _RECEIVER.get("Without its credentials."),
     Operation(
         "destination",
         "PUT",
@@ -52,22 +26,14 @@ OPERATIONS = (
         body=json_content("NewDestination"),
         problems=f"{BODY_PROBLEMS} {TRANSFER_PROBLEMS}",
     ),
-    Operation(
-        "destination",
-        "DELETE",
-        "deleteDestination",
-        "Delete a destination",
-        {204: Response("Deleted.")},
-        description="Its deliveries are deleted as well; nothing more is sent.",
-        problems="not_found",
-    ),
-    _action(
+    _RECEIVER.delete(),
+    _RECEIVER.act(
         "pause",
         "Pause a destination",
         "Nothing is sent until it is resumed; changes are collected, of each enrollment the last.",
         "Paused.",
     ),
-    _action(
+    _RECEIVER.act(
         "resume",
         "Resume a destination",
         "What waits is sent at once, also if the destination rested after failures.",
@@ -82,18 +48,8 @@ OPERATIONS = (
         description="The states are sent at once, as they are then. Attempts are counted anew.",
         problems="not_found",
     ),
-    Operation(
-        "destination_deliveries",
-        "GET",
-        "listStateDeliveries",
-        "List the deliveries of a destination",
-        {200: Response("A page, newest first.", json_content("StateDeliveries"))},
-        description=(
-            "Each enrollment that changed once, with its last attempt: status, first bytes of the "
-            "answer."
-        ),
-        parameters="delivery_state limit same_as_limit cursor",
-        problems="not_found invalid_parameter",
+    _RECEIVER.list_deliveries(
+        "Each enrollment that changed once, with its last attempt: status, first bytes of answer."
     ),
     Operation(
         "destination_delivery_retry",
@@ -156,7 +112,7 @@ REPORT_OPERATIONS = (
                 "Vary Content-Disposition Retry-After",
             )
         },
-        description="The newest 50 reports of a destination are kept.",
+        description="A purge keeps the newest 50 reports of a destination.",
         parameters="limit same_as_limit cursor",
         problems="not_found invalid_parameter",
         problem_headers="Vary",

@@ -1,32 +1,16 @@
 """Operations on webhooks."""
 
 from api_gateway.openapi.model import Operation, Response, json_content
-from api_gateway.openapi.operations.crud import BODY_PROBLEMS, TRANSFER_PROBLEMS
+from api_gateway.openapi.operations.crud import BODY_PROBLEMS, TRANSFER_PROBLEMS, Receiver
 
+_RECEIVER = Receiver("webhook", "Webhook", "Deliveries", "listDeliveries")
 _ONE = json_content("Webhook")
 _BODY = f"{BODY_PROBLEMS} {TRANSFER_PROBLEMS}"
 
 
-def _action(name: str, summary: str, description: str, response: str) -> Operation:
-    return Operation(
-        f"webhook_{name}",
-        "POST",
-        f"{name}Webhook",
-        summary,
-        {200: Response(response, _ONE)},
-        description=description,
-        problems="not_found",
-    )
-
-
 OPERATIONS = (
-    Operation(
-        "webhooks",
-        "GET",
-        "listWebhooks",
-        "List all webhooks",
-        {200: Response("All webhooks, oldest first.", json_content("Webhooks"))},
-        description="The endpoints of other systems to which messages are sent.",
+    _RECEIVER.list_all(
+        "oldest first", "The endpoints of other systems to which messages are sent."
     ),
     Operation(
         "webhooks",
@@ -42,15 +26,7 @@ OPERATIONS = (
         body=json_content("NewWebhook"),
         problems=f"too_many_webhooks {_BODY}",
     ),
-    Operation(
-        "webhook",
-        "GET",
-        "getWebhook",
-        "Get a webhook",
-        {200: Response("The current state.", _ONE)},
-        description="Without its secret.",
-        problems="not_found",
-    ),
+    _RECEIVER.get("Without its secret."),
     Operation(
         "webhook",
         "PUT",
@@ -64,29 +40,21 @@ OPERATIONS = (
         body=json_content("NewWebhook"),
         problems=f"not_found too_many_webhooks {_BODY}",
     ),
-    Operation(
-        "webhook",
-        "DELETE",
-        "deleteWebhook",
-        "Delete a webhook",
-        {204: Response("Deleted.")},
-        description="Its deliveries are deleted as well; nothing more is sent.",
-        problems="not_found",
-    ),
-    _action(
+    _RECEIVER.delete(),
+    _RECEIVER.act(
         "rotate",
         "Replace the secret of a webhook",
         "The secret before it signs as well for 24 hours: each message has two signatures then.",
         "The new secret, which is never shown again.",
     ),
-    _action(
+    _RECEIVER.act(
         "enable",
         "Enable a webhook",
         "What is pending is sent as soon as the receiver has answered a new challenge, if it must. "
         "What happened while it was disabled is not.",
         "Enabled, or `unverified` until it answers.",
     ),
-    _action(
+    _RECEIVER.act(
         "disable",
         "Disable a webhook",
         "Nothing is sent or queued until it is enabled. An endpoint that answers 410 is disabled.",
@@ -105,15 +73,8 @@ OPERATIONS = (
         body=json_content("FeedRange"),
         problems=f"not_found {_BODY}",
     ),
-    Operation(
-        "webhook_deliveries",
-        "GET",
-        "listDeliveries",
-        "List the deliveries of a webhook",
-        {200: Response("A page, newest first.", json_content("Deliveries"))},
-        description="Each message with its last attempt: status, first bytes of the answer.",
-        parameters="delivery_state limit same_as_limit cursor",
-        problems="not_found invalid_parameter",
+    _RECEIVER.list_deliveries(
+        "Each message with its last attempt: status, first bytes of the answer."
     ),
     Operation(
         "webhook_delivery_redeliver",

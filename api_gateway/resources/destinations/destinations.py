@@ -20,7 +20,7 @@ from enrollment.domain.destinations.deliveries import StoredDestination
 from enrollment.domain.destinations.records import Destination
 from enrollment.runtime.ids import uuid7
 from enrollment.runtime.outbound.addresses import OutboundPolicy, parse_target
-from enrollment.storage.destinations import registry
+from enrollment.storage.destinations import registry, removal
 from schemas.destinations.members import (
     DESTINATION_NAME,
     DestinationMembers,
@@ -122,7 +122,8 @@ class DestinationResource:
 
     async def on_delete(self, req: Request, resp: Response, destination: str) -> None:
         """Deletes the destination with its deliveries."""
-        if not await self.parts.database.write(registry.remove, destination):
+        now = self.parts.now()
+        if not await self.parts.database.write(removal.remove, destination, now=now):
             raise destination_not_found()
         resp.status = HTTPStatus.NO_CONTENT
 

@@ -1,5 +1,6 @@
 """`/destinations/{name}/deliveries`: the log of a destination, and sending again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -23,7 +24,10 @@ from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import StateDelivery
 from enrollment.storage.destinations import deliveries, registry
 from schemas.destinations.deliveries import StateDeliveriesJson, dump_state_delivery
-from schemas.webhooks.endpoints import QueuedJson
+from schemas.destinations.receivers import QueuedJson
+
+#: Deliveries that are queued again by one transaction.
+RETRIED_TOGETHER = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,15 @@ class RetryAllResource:
 
     async def retry(self, destination: str) -> int:
         """Queues what failed; returns how many. Raises Problem 404."""
-        queued = await self.parts.database.write(_retry_failed, destination, now=self.parts.now())
-        if queued is None:
-            raise destination_not_found()
-        return queued
+        queued, after, now = 0, 0, self.parts.now()
+        while True:
+            ids = await self.parts.database.write(_retry_failed, destination, after=after, now=now)
+            if ids is None:
+                raise destination_not_found()
+            queued += len(ids)
+            if len(ids) < RETRIED_TOGETHER:
+                return queued
+            after = ids[-1]
 
 
 def _read_page(
@@ -112,8 +121,11 @@ def _read_page(
     return deliveries.page(session, stored.id, state=state, before=before, limit=limit)
 
 
-def _retry_failed(session: Session, name: str, *, now: datetime) -> int | None:
-    """Queues what failed; returns how many, None without the destination."""
-    if registry.find(session, name) is None:
+def _retry_failed(
+    session: Session, name: str, *, after: int, now: datetime
+) -> Sequence[int] | None:
+    """Queues some of what failed, after an id; returns the ids, None without the destination."""
+    if (stored := registry.find(session, name)) is None:
         return None
-    return deliveries.retry_failed(session, name, now=now)
+    limit = RETRIED_TOGETHER
+    return deliveries.retry_failed(session, stored.id, after=after, limit=limit, now=now)

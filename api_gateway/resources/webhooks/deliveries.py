@@ -26,7 +26,8 @@ from enrollment.domain.codes import DeliveryState
 from enrollment.domain.webhooks.records import Delivery
 from enrollment.storage.events import events_after
 from enrollment.storage.webhooks import deliveries, endpoints
-from schemas.webhooks.endpoints import DeliveriesJson, QueuedJson, dump_delivery, load_range
+from schemas.destinations.receivers import QueuedJson
+from schemas.webhooks.endpoints import DeliveriesJson, dump_delivery, load_range
 from schemas.webhooks.messages import event_messages
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -81,13 +81,15 @@ class WebhooksResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Adds an endpoint; responds with its secret, which is never shown again."""
-        added, secret = await self.add(await self.parts.read_members(req))
+        members = await self.parts.read_members(req)
+        added, secret = await self.add(members, caller=req.context.caller.name)
         write_json(resp, dump_webhook(added, secret=secret), HTTPStatus.CREATED)
 
-    async def add(self, members: WebhookMembers) -> tuple[Webhook, str]:
+    async def add(self, members: WebhookMembers, *, caller: str) -> tuple[Webhook, str]:
         """Adds an endpoint; returns it with its secret. Raises Problem 409, 503."""
         secret, encrypted = await self.parts.new_secret()
-        return await self.parts.database.write(_add, self.parts, members, encrypted), secret
+        added = await self.parts.database.write(_add, self.parts, members, encrypted, caller)
+        return added, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +188,21 @@ class DisableResource:
         return existing(disabled)
 
 
-def _add(session: Session, parts: WebhookParts, members: WebhookMembers, secret: str) -> Webhook:
+def _add(
+    session: Session, parts: WebhookParts, members: WebhookMembers, secret: str, caller: str
+) -> Webhook:
     """Adds an endpoint, with a challenge if receivers must answer one. Raises Problem 409."""
     now = parts.now()
-    _check_number(session, parts, members.url, but=None)
+    _check_share(_check_number(session, parts, members.url, but=None), parts, caller)
     reason = DisabledReason.UNVERIFIED if parts.is_challenging else None
     added = endpoints.add(
-        session, members, webhook_id=uuid7(now), secret=secret, now=now, disabled_reason=reason
+        session,
+        members,
+        webhook_id=uuid7(now),
+        secret=secret,
+        caller=caller,
+        now=now,
+        disabled_reason=reason,
     )
     return _challenge(session, parts, added) if parts.is_challenging else added
 
@@ -235,8 +245,13 @@ def _challenge(session: Session, parts: WebhookParts, webhook: Webhook) -> Webho
     return existing(endpoints.await_answer(session, webhook.id, now=now))
 
 
-def _check_number(session: Session, parts: WebhookParts, url: str, *, but: UUID | None) -> None:
-    """Checks that one more endpoint may be added, or move to a host. Raises Problem 409."""
+def _check_number(
+    session: Session, parts: WebhookParts, url: str, *, but: UUID | None
+) -> list[Webhook]:
+    """Checks that one more endpoint may be added, or move to a host; returns the others.
+
+    Raises Problem 409.
+    """
     others = [webhook for webhook in endpoints.find_all(session) if webhook.id != but]
     if len(others) >= parts.max_webhooks:
         setting = "ENROLL_MAX_WEBHOOKS"
@@ -244,6 +259,15 @@ def _check_number(session: Session, parts: WebhookParts, url: str, *, but: UUID 
     host = urlsplit(url).hostname
     if sum(urlsplit(each.url).hostname == host for each in others) >= MAX_WEBHOOKS_PER_HOST:
         raise _too_many(f"{host} has {MAX_WEBHOOKS_PER_HOST} webhooks already; remove one.")
+    return others
+
+
+def _check_share(others: Iterable[Webhook], parts: WebhookParts, caller: str) -> None:
+    """Checks that a caller has less than half of the endpoints allowed. Raises Problem 409."""
+    number = sum(each.caller == caller for each in others)
+    if number >= (parts.max_webhooks + 1) // 2:
+        detail = f"{caller} has added {number} webhooks already"
+        raise _too_many(f"{detail}, half of what ENROLL_MAX_WEBHOOKS allows; remove one.")
 
 
 def _too_many(detail: str) -> Problem:

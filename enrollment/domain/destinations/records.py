@@ -82,6 +82,14 @@ class RemoteState(NamedTuple):
     created: datetime | None = None
 
 
+class StatesPage(NamedTuple):
+    """Enrollments that a destination has: a page of its list."""
+
+    states: tuple[RemoteState, ...]
+    #: The place at which the list goes on, in a form of the kind's own; None at the end.
+    following: str | None
+
+
 class RemoteCourse(NamedTuple):
     """A course as a destination has it."""
 

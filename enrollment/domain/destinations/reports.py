@@ -46,6 +46,8 @@ class DestinationReport(NamedTuple):
     #: Why it failed.
     error: str | None
     counts: Mapping[str, int]
+    #: Where an import that was interrupted goes on.
+    place: str | None = None
 
 
 class ReportedDifference(NamedTuple):

@@ -24,6 +24,8 @@ class Webhook(NamedTuple):
     disabled_at: datetime | None
     since: int
     failures: int
+    #: The one that added it; None if that was not stored then.
+    caller: str | None
 
     @property
     def is_enabled(self) -> bool:

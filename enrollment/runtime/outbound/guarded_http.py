@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpcore
@@ -152,11 +153,17 @@ class GuardedTransport(httpx.HTTPTransport):
 
 
 def guarded_client(policy: OutboundPolicy, *, max_connections: int = 100) -> httpx.Client:
-    """Returns a client; use `total_seconds` around a request, and read its body bounded."""
-    return httpx.Client(
+    """Returns a client; use `total_seconds` around a request, and read its body bounded.
+
+    It accepts no cookies: a receiver could fill the memory with them, and they would be sent to
+    other receivers of its domain.
+    """
+    client = httpx.Client(
         transport=GuardedTransport(policy, max_connections=max_connections),
         timeout=httpx.Timeout(OUTBOUND_TOTAL_SECONDS, connect=OUTBOUND_CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
         headers={"Accept-Encoding": "identity"},
     )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    return client

@@ -8,12 +8,13 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import Arrival, DestinationBacklog
+from enrollment.storage.destinations.registry import IS_THERE
 from enrollment.storage.tables import DestinationDeliveryRow, DestinationRow
 
 _ROW = DestinationDeliveryRow
 #: Deliveries that are counted at most: more are as many.
 MAX_COUNTED_DELIVERIES = 100_000
-_ANY_DESTINATION = select(DestinationRow.id).limit(1)
+_ANY_DESTINATION = select(DestinationRow.id).where(IS_THERE).limit(1)
 
 
 def find_arrivals(session: Session, keys: Iterable[tuple[str, str]]) -> list[Arrival]:
@@ -35,6 +36,7 @@ def find_arrivals(session: Session, keys: Iterable[tuple[str, str]]) -> list[Arr
         )
         .join(DestinationRow, DestinationRow.id == _ROW.destination_id)
         .where(
+            IS_THERE,
             _ROW.username.in_({username for _, username in wanted}),
             _ROW.course_id.in_({course_id for course_id, _ in wanted}),
         )
@@ -50,7 +52,7 @@ def find_arrivals(session: Session, keys: Iterable[tuple[str, str]]) -> list[Arr
 
 def load_backlogs(session: Session) -> list[DestinationBacklog]:
     """Returns what waits for each destination, by name."""
-    query = select(DestinationRow).order_by(DestinationRow.name)
+    query = select(DestinationRow).where(IS_THERE).order_by(DestinationRow.name)
     return [_backlog(session, row) for row in session.scalars(query).all()]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import DeliveryState
+from enrollment.domain.destinations.deliveries import StoredDestination
 from enrollment.domain.destinations.differences import ComparedState
 from enrollment.storage.event_ids import batch_id_column, feed_position
 from enrollment.storage.tables import (
@@ -19,6 +20,7 @@ from enrollment.storage.tables import (
     FeedRow,
     LearnerRow,
 )
+from enrollment.storage.webhooks import positions
 
 #: (row of the learner, row of the course): the place of an enrollment in `page`.
 StatePlace = tuple[int, int]
@@ -55,23 +57,33 @@ def page(
     return [ComparedState(row[2], row[3], row[4], row[5]) for row in rows], following
 
 
+class ComparisonStart(NamedTuple):
+    """When a comparison began, and the end of the feed at that time."""
+
+    at: datetime
+    position: int
+
+
 class LastChange(NamedTuple):
     """The last change of an enrollment."""
 
     #: Position in the feed.
     position: int
-    #: Whether it was changed or sent since a time, or waits to be sent.
+    #: Whether it was changed or sent since a comparison began, or is to be sent.
     is_in_transit: bool
 
 
 def find_last_changes(
     session: Session,
-    destination_id: UUID,
+    stored: StoredDestination,
     keys: Iterable[tuple[str, str]],
     *,
-    since: datetime,
+    start: ComparisonStart,
 ) -> dict[tuple[str, str], LastChange]:
-    """Returns the enrollments that exist among (course_id, username), in one statement."""
+    """Returns the enrollments that exist among (course_id, username).
+
+    A change that the destination gets and that was not queued for it yet is in transit, too.
+    """
     wanted = set(keys)
     if not wanted:
         return {}
@@ -81,12 +93,15 @@ def find_last_changes(
             for course_id, users in _by_course(wanted).items()
         )
     )
-    query = _last_changes(destination_id).where(is_wanted)
+    # First, so that the changes up to here are among the deliveries that are found.
+    queued = max(positions.find_position(session, positions.DESTINATIONS), stored.since)
+    settled = min(queued, start.position)
+    query = _last_changes(stored.id).where(is_wanted)
     pending = DeliveryState.PENDING.value
     return {
         (row[0], row[1]): LastChange(
             row[2],
-            row[3] >= since or row[4] == pending or (row[5] is not None and row[5] >= since),
+            row[2] > settled or row[3] == pending or (row[4] is not None and row[4] >= start.at),
         )
         for row in session.execute(query)
     }
@@ -104,7 +119,6 @@ def _last_changes(destination_id: UUID) -> Select[*tuple[Any, ...]]:
             CourseRow.course_id,
             LearnerRow.username,
             feed_position(EventRow, FeedRow),
-            EventRow.at,
             _ROW.state,
             _ROW.attempted_at,
         )

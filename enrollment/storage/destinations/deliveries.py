@@ -1,6 +1,6 @@
 """Deliveries: enrollments whose state is to arrive in a destination, one row for each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,6 +18,7 @@ from enrollment.domain.destinations.deliveries import (
 from enrollment.domain.destinations.records import WantedState
 from enrollment.domain.model import Enrollment
 from enrollment.storage.bulk.array_params import insert_on
+from enrollment.storage.destinations.registry import IS_THERE
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
 from enrollment.storage.sending.delivery_log import newest_first
@@ -118,6 +119,13 @@ def find_due(
         .limit(limit)
     )
     return [_due(tuple(row)) for row in session.execute(query)]
+
+
+def longest_overdue(session: Session, destination_ids: Collection[UUID], *, now: datetime) -> float:
+    """Returns the seconds since the first of the pending deliveries of destinations became due."""
+    is_pending = _ROW.destination_id.in_(destination_ids) & (_ROW.state == _PENDING)
+    first = session.scalar(select(func.min(_ROW.next_attempt_at)).where(is_pending))
+    return 0.0 if first is None else max((now - first).total_seconds(), 0.0)
 
 
 def _due(cells: Sequence[Any]) -> DueState:
@@ -232,7 +240,7 @@ def page(
 
 
 def _in(name: str) -> ColumnElement[bool]:
-    owner = select(DestinationRow.id).where(DestinationRow.name == name).scalar_subquery()
+    owner = select(DestinationRow.id).where(DestinationRow.name == name, IS_THERE).scalar_subquery()
     return _ROW.destination_id == owner
 
 
@@ -244,8 +252,12 @@ def retry(session: Session, name: str, delivery_id: int, *, now: datetime) -> St
     return None if found is None else _delivery(found)
 
 
-def retry_failed(session: Session, name: str, *, now: datetime) -> int:
-    """Lets every state that failed be sent at once; returns how many."""
-    is_failed = and_(_in(name), _ROW.state == _FAILED)
-    found = session.scalars(update(_ROW).where(is_failed).values(_anew(now)).returning(_ROW.id))
-    return len(found.all())
+def retry_failed(
+    session: Session, destination_id: UUID, *, after: int, limit: int, now: datetime
+) -> Sequence[int]:
+    """Lets states that failed be sent at once; returns their ids, `limit` at most, after an id."""
+    is_failed = and_(_is_of(destination_id), _ROW.state == _FAILED)
+    query = select(_ROW.id).where(is_failed, _ROW.id > after).order_by(_ROW.id).limit(limit)
+    ids = session.scalars(query).all()
+    session.execute(update(_ROW).where(_ROW.id.in_(ids), is_failed).values(_anew(now)))
+    return ids

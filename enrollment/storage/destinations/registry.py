@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import DeliveryState
@@ -12,6 +12,11 @@ from enrollment.domain.destinations.records import Destination
 from enrollment.storage.events import last_position
 from enrollment.storage.sending import leases
 from enrollment.storage.tables import DestinationDeliveryRow, DestinationRow
+
+#: The kind of a destination that was removed; no kind of systems has this name.
+REMOVED_KIND = "removed"
+#: SQL condition: a destination was not removed.
+IS_THERE = DestinationRow.kind != REMOVED_KIND
 
 
 def _stored(row: DestinationRow) -> StoredDestination:
@@ -79,29 +84,26 @@ def set_paused(session: Session, name: str, *, is_paused: bool) -> StoredDestina
     return find(session, name)
 
 
-def remove(session: Session, name: str) -> bool:
-    """Deletes a destination with its deliveries; returns whether it existed."""
-    statement = delete(DestinationRow).where(DestinationRow.name == name)
-    return session.scalar(statement.returning(DestinationRow.id)) is not None
-
-
 def find(session: Session, name: str) -> StoredDestination | None:
     """Returns a destination."""
-    query = select(DestinationRow).where(DestinationRow.name == name)
+    query = select(DestinationRow).where(DestinationRow.name == name, IS_THERE)
     row = session.scalar(query.execution_options(populate_existing=True))
     return None if row is None else _stored(row)
 
 
 def find_all(session: Session) -> list[StoredDestination]:
     """Returns all destinations, by name."""
-    return [
-        _stored(row)
-        for row in session.scalars(select(DestinationRow).order_by(DestinationRow.name))
-    ]
+    query = select(DestinationRow).where(IS_THERE).order_by(DestinationRow.name)
+    return [_stored(row) for row in session.scalars(query)]
+
+
+def find_ids(session: Session) -> set[UUID]:
+    """Returns the ids of all destinations."""
+    return set(session.scalars(select(DestinationRow.id).where(IS_THERE)))
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
-    return ~DestinationRow.is_paused & leases.is_free(DestinationRow, now)
+    return IS_THERE & ~DestinationRow.is_paused & leases.is_free(DestinationRow, now)
 
 
 def find_due(session: Session, *, now: datetime) -> list[UUID]:

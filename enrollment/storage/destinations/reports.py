@@ -1,12 +1,12 @@
 """Reports of destinations: jobs with a lease, and the differences that they found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.destinations.differences import Difference, DifferenceKind
 from enrollment.domain.destinations.reports import (
@@ -15,6 +15,7 @@ from enrollment.domain.destinations.reports import (
     ReportKind,
     ReportState,
 )
+from enrollment.storage.destinations.registry import IS_THERE
 from enrollment.storage.tables import (
     DestinationDifferenceRow,
     DestinationReportRow,
@@ -22,7 +23,7 @@ from enrollment.storage.tables import (
 )
 
 _ROW, _DIFFERENCE = DestinationReportRow, DestinationDifferenceRow
-#: Reports of a destination that are kept, the newest.
+#: Reports of a destination that a purge keeps, the newest.
 MAX_REPORTS = 50
 _OPEN = (ReportState.QUEUED.value, ReportState.RUNNING.value)
 _SELECT = select(
@@ -37,6 +38,7 @@ _SELECT = select(
     _ROW.finished_at,
     _ROW.error,
     _ROW.counts,
+    _ROW.place,
 ).join(DestinationRow, DestinationRow.id == _ROW.destination_id)
 
 
@@ -60,9 +62,9 @@ def add(
 ) -> DestinationReport | None:
     """Queues a job of a destination; None if there is no such destination.
 
-    One of the same kind that waits already is returned instead. Old reports are deleted.
+    One of the same kind that waits already is returned instead.
     """
-    query = select(DestinationRow.id).where(DestinationRow.name == name).with_for_update()
+    query = select(DestinationRow.id).where(DestinationRow.name == name, IS_THERE).with_for_update()
     destination_id = session.scalar(query)
     if destination_id is None:
         return None
@@ -86,24 +88,40 @@ def add(
         )
     )
     session.flush()
-    _prune(session, destination_id)
     return find(session, name, report_id)
 
 
-def _prune(session: Session, destination_id: UUID) -> None:
-    newest = (
-        select(_ROW.id)
-        .where(_ROW.destination_id == destination_id)
-        .order_by(_ROW.created.desc(), _ROW.id.desc())
-        .limit(MAX_REPORTS)
-    )
-    is_old = _ROW.id.not_in(newest) & _ROW.state.not_in(_OPEN)
-    session.execute(delete(_ROW).where(_ROW.destination_id == destination_id, is_old))
+def purge(session: Session, removed: Collection[UUID], *, limit: int) -> bool:
+    """Deletes up to `limit` differences of a report that is not kept, or it; returns if there is.
+
+    Kept are the newest `MAX_REPORTS` of each destination that was not removed.
+    """
+    newest_first = (_ROW.created.desc(), _ROW.id.desc())
+    rank = func.row_number().over(partition_by=_ROW.destination_id, order_by=newest_first)
+    ranked = select(_ROW.id, _ROW.state, _ROW.destination_id, rank.label("rank")).subquery()
+    is_old = (ranked.c.rank > MAX_REPORTS) & ranked.c.state.not_in(_OPEN)
+    query = select(ranked.c.id).where(is_old | ranked.c.destination_id.in_(removed))
+    report_id = session.scalar(query.limit(1))
+    if report_id is None:
+        return False
+    if not delete_differences(session, report_id, limit=limit):
+        session.execute(delete(_ROW).where(_ROW.id == report_id))
+    return True
+
+
+def delete_differences(session: Session, report_id: UUID, *, limit: int) -> bool:
+    """Deletes the first `limit` differences of a report; returns whether there were any."""
+    of_report = _DIFFERENCE.report_id == report_id
+    first = session.scalar(select(func.min(_DIFFERENCE.number)).where(of_report))
+    if first is None:
+        return False
+    session.execute(delete(_DIFFERENCE).where(of_report, _DIFFERENCE.number < first + limit))
+    return True
 
 
 def find(session: Session, name: str, report_id: UUID) -> DestinationReport | None:
     """Returns a report of a destination."""
-    query = _SELECT.where(DestinationRow.name == name, _ROW.id == report_id)
+    query = _SELECT.where(DestinationRow.name == name, IS_THERE, _ROW.id == report_id)
     row = session.execute(query).first()
     return None if row is None else _report(tuple(row))
 
@@ -124,29 +142,46 @@ def newest_of(session: Session, destination_id: UUID, kind: ReportKind) -> datet
 
 
 def lease_next(
-    session: Session, holder: str, *, now: datetime, until: datetime
+    session: Session,
+    holder: str,
+    *,
+    busy: Collection[UUID] = (),
+    now: datetime,
+    until: datetime,
 ) -> DestinationReport | None:
-    """Leases the oldest job that no process is at, and begins it anew; None if there is none."""
-    is_free = or_(_ROW.leased_until.is_(None), _ROW.leased_until <= now)
+    """Leases the oldest job that no process is at; None if there is none.
+
+    It is begun anew unless it has a place at which to go on.
+
+    A destination has one job at a time: none of a destination that is `busy` here, or that another
+    process has a job of.
+    """
+    other = aliased(_ROW)
+    has_turn = (
+        select(other.id)
+        .where(other.destination_id == _ROW.destination_id, other.leased_until > now)
+        .exists()
+    )
     oldest = (
-        select(_ROW.id)
-        .where(_ROW.state.in_(_OPEN), is_free)
+        select(_ROW.id, _ROW.place)
+        .where(_ROW.state.in_(_OPEN), ~has_turn, _ROW.destination_id.not_in(busy))
         .order_by(_ROW.created, _ROW.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    report_id = session.scalar(oldest)
-    if report_id is None:
+    found = session.execute(oldest).one_or_none()
+    if found is None:
         return None
-    values = {
+    values: dict[str, Any] = {
         "state": ReportState.RUNNING.value,
         "started_at": now,
         "leased_by": holder,
         "leased_until": until,
-        "counts": {},
     }
+    report_id, place = found
+    if place is None:
+        values["counts"] = {}
     session.execute(update(_ROW).where(_ROW.id == report_id).values(values))
-    session.execute(delete(_DIFFERENCE).where(_DIFFERENCE.report_id == report_id))
     return _report(tuple(session.execute(_SELECT.where(_ROW.id == report_id)).one()))
 
 
@@ -155,13 +190,20 @@ def renew(session: Session, report_id: UUID, holder: str, *, until: datetime) ->
     _update(session, report_id, holder, {"leased_until": until})
 
 
-def store_counts(session: Session, report_id: UUID, holder: str, counts: Mapping[str, int]) -> None:
-    """Stores what a job has counted so far. Raises LeaseLost."""
-    _update(session, report_id, holder, {"counts": dict(counts)})
+def store_counts(
+    session: Session,
+    report_id: UUID,
+    holder: str,
+    counts: Mapping[str, int],
+    *,
+    place: str | None = None,
+) -> None:
+    """Stores what a job has counted so far, and where it goes on. Raises LeaseLost."""
+    _update(session, report_id, holder, {"counts": dict(counts), "place": place})
 
 
 def release(session: Session, report_id: UUID, holder: str) -> None:
-    """Lets another process begin a job anew at once. Raises LeaseLost."""
+    """Lets another process do a job at once. Raises LeaseLost."""
     _update(session, report_id, holder, {"leased_until": None, "leased_by": None})
 
 
@@ -182,8 +224,21 @@ def finish(
         "error": error,
         "counts": dict(counts),
         "leased_until": None,
+        "place": None,
     }
     _update(session, report_id, holder, values)
+
+
+def end_all(session: Session, destination_id: UUID, *, now: datetime) -> None:
+    """Ends the jobs of a destination that was removed."""
+    values = {
+        "state": ReportState.FAILED.value,
+        "finished_at": now,
+        "error": "removed",
+        "leased_until": None,
+    }
+    is_open = (_ROW.destination_id == destination_id) & _ROW.state.in_(_OPEN)
+    session.execute(update(_ROW).where(is_open).values(values))
 
 
 def _update(session: Session, report_id: UUID, holder: str, values: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ def _webhook(row: WebhookRow) -> Webhook:
         row.disabled_at,
         row.since,
         row.failures,
+        row.caller,
     )
 
 
@@ -51,16 +52,18 @@ def add(
     *,
     webhook_id: UUID,
     secret: str,
+    caller: str,
     now: datetime,
     disabled_reason: DisabledReason | None = None,
 ) -> Webhook:
-    """Adds an endpoint, which receives what happens from now on; `secret` is encrypted.
+    """Adds an endpoint of a caller, which receives what happens from now on; `secret` is encrypted.
 
     With a reason nothing is queued for it until it is enabled.
     """
     row = WebhookRow(
         id=webhook_id,
         secret=secret,
+        caller=caller,
         created=now,
         since=last_position(session),
         failures=0,

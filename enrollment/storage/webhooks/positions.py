@@ -7,6 +7,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.webhooks.records import DoneSubmission
+from enrollment.storage.engine.sessions import database_now
+from enrollment.storage.events import events_after
 from enrollment.storage.tables import BatchRow, SubmissionRow, WebhookPositionRow
 
 FEED, SUBMISSIONS, DESTINATIONS = "feed", "submissions", "destinations"
@@ -43,6 +45,12 @@ def find_position(session: Session, name: str) -> int:
     """Returns how far a source was read."""
     query = select(WebhookPositionRow.position).where(WebhookPositionRow.name == name)
     return session.scalars(query).one()
+
+
+def unread_age(session: Session, name: str) -> float:
+    """Returns the age in seconds of the oldest event that was not read yet; 0 without one."""
+    following = events_after(session, find_position(session, name), limit=1)
+    return (database_now(session) - following[0].at).total_seconds() if following else 0.0
 
 
 class DoneSubmissions(NamedTuple):

@@ -6,7 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from enrollment.domain.destinations.records import ApplyResult, Auth, WantedState
+from enrollment.domain.destinations.records import (
+    ApplyResult,
+    Auth,
+    Destination,
+    RemoteState,
+    WantedState,
+)
 from enrollment.domain.model import Attribute
 from enrollment.runtime.outbound.addresses import OutboundPolicy
 from enrollment.runtime.outbound.guarded_http import guarded_client
@@ -25,6 +31,7 @@ from tests.support.scripted_lms import (
 from worker.destinations.openedx import reading
 from worker.destinations.openedx.answers import LmsFailure
 from worker.destinations.openedx.applying import ENROLLMENT_PATH, apply_state
+from worker.destinations.openedx.client import OpenedxDestination
 from worker.destinations.openedx.reading import CATALOG_PATH, ENROLLMENTS_PATH, LmsReader
 from worker.destinations.openedx.session import TOKEN_PATH, LmsSession
 
@@ -284,28 +291,57 @@ def fill(lms: ScriptedLms, number: int) -> None:
         lms.states[course, f"u{index}"] = {"mode": "audit", "is_active": index % 3 > 0}
 
 
+def states_of(reader: LmsReader, course_id: str | None = None) -> list[RemoteState]:
+    return [state for states, _ in reader.list_pages(course_id) for state in states]
+
+
 def test_states_are_read_in_pages(lms: ScriptedLms, http: httpx.Client) -> None:
     fill(lms, 11)
     waits: list[float] = []
     reader = reader_of(lms, http, waits)
-    found = list(reader.list_states(None))
+    found = states_of(reader)
     assert {(each.course_id, each.username) for each in found} == set(lms.states)
     assert all(
         lms.states[each[:2]] == {"mode": each.mode, "is_active": each.is_active} for each in found
     )
-    assert {each.course_id for each in reader.list_states(COURSE)} == {COURSE}
+    assert {each.course_id for each in states_of(reader, COURSE)} == {COURSE}
     assert not waits
+
+
+def test_list_goes_on_at_a_place(lms: ScriptedLms, http: httpx.Client) -> None:
+    fill(lms, 11)
+    destination = Destination("lms", "openedx", lms.url, frozenset(), 1, None, False, None)  # noqa: FBT003
+    client = OpenedxDestination(destination, KEY, http)
+    courses = ["course-v1:X+Y+Z", COURSE]
+    pages = list(client.list_pages(courses))
+    assert len(pages) == 6
+    assert pages[-1].following is None
+    for number, page in enumerate(pages[:-1], 1):
+        assert list(client.list_pages(courses, place=page.following)) == pages[number:]
+    place = pages[2].following
+    assert len(list(client.list_pages([COURSE], place=place))) == 3  # another list: all of it
+
+
+@pytest.mark.parametrize(
+    "created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", 7, None]
+)
+def test_time_that_is_none_is_left_out(
+    lms: ScriptedLms, http: httpx.Client, created: object
+) -> None:
+    row = {"course_id": COURSE, "user": "ada", "mode": "audit", "is_active": True}
+    lms.faults[ENROLLMENTS_PATH] = [says({"results": [{**row, "created": created}], "next": None})]
+    assert states_of(reader_of(lms, http, [])) == [RemoteState(COURSE, "ada", "audit", True)]  # noqa: FBT003
 
 
 def test_page_that_fails_is_asked_for_again(lms: ScriptedLms, http: httpx.Client) -> None:
     fill(lms, 5)
     waits: list[float] = []
     lms.faults[ENROLLMENTS_PATH] = [refuses(429, Retry_After="7"), DROPS, refuses(503)]
-    assert len(list(reader_of(lms, http, waits).list_states(None))) == 5
+    assert len(states_of(reader_of(lms, http, waits))) == 5
     assert waits == [7.0, 2.0, 4.0]
     lms.faults[ENROLLMENTS_PATH] = [refuses(500)] * 6
     with pytest.raises(LmsFailure, match="refused"):
-        list(reader_of(lms, http, waits).list_states(None))
+        states_of(reader_of(lms, http, waits))
 
 
 @pytest.mark.parametrize(
@@ -326,14 +362,14 @@ def test_pages_that_are_none(
 ) -> None:
     lms.faults[ENROLLMENTS_PATH] = [page]
     with pytest.raises(LmsFailure, match=because):
-        list(reader_of(lms, http, []).list_states(None))
+        states_of(reader_of(lms, http, []))
 
 
 def test_page_that_repeats_ends(lms: ScriptedLms, http: httpx.Client) -> None:
     repeats = says({"results": [], "next": f"{lms.url}/x?cursor=1"})
     lms.faults[ENROLLMENTS_PATH] = [repeats] * 3
     with pytest.raises(LmsFailure, match="repeated_page"):
-        list(reader_of(lms, http, []).list_states(None))
+        states_of(reader_of(lms, http, []))
 
 
 @pytest.mark.parametrize("length", [2, 3, 7])
@@ -341,7 +377,7 @@ def test_pages_in_a_circle_end(lms: ScriptedLms, http: httpx.Client, length: int
     pages = [says({"results": [], "next": f"/?cursor={n % length}"}) for n in range(1, 60)]
     lms.faults[ENROLLMENTS_PATH] = pages
     with pytest.raises(LmsFailure, match="repeated_page"):
-        list(reader_of(lms, http, []).list_states(None))
+        states_of(reader_of(lms, http, []))
 
 
 def test_pages_without_end_are_given_up(
@@ -351,14 +387,14 @@ def test_pages_without_end_are_given_up(
     pages = [says({"results": [], "next": f"/?cursor={n}"}) for n in range(1, 60)]
     lms.faults[ENROLLMENTS_PATH] = pages
     with pytest.raises(LmsFailure, match="too_many_pages"):
-        list(reader_of(lms, http, []).list_states(None))
+        states_of(reader_of(lms, http, []))
     assert len(pages) == 54
 
 
 def test_links_of_an_lms_behind_a_proxy(lms: ScriptedLms, http: httpx.Client) -> None:
     fill(lms, 5)
     lms.link_root = "http://127.0.0.1"
-    assert len(list(reader_of(lms, http, []).list_states(None))) == 5
+    assert len(states_of(reader_of(lms, http, []))) == 5
 
 
 def test_courses_with_their_modes(lms: ScriptedLms, http: httpx.Client) -> None:

@@ -9,12 +9,18 @@ from sqlalchemy import update
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.destinations.differences import DifferenceKind
 from enrollment.domain.destinations.reports import ReportKind, ReportState
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.events import EnrollmentState
 from enrollment.storage import courses
 from enrollment.storage.destinations import reports
-from enrollment.storage.destinations.compared_states import LastChange, find_last_changes
+from enrollment.storage.destinations.compared_states import (
+    ComparisonStart,
+    LastChange,
+    find_last_changes,
+)
 from enrollment.storage.destinations.reports import LeaseLost
 from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import DestinationReportRow
 from tests.support.in_process_service import COURSE, OTHER, World, request
 from tests.support.lms_jobs import LmsJobs
@@ -26,8 +32,11 @@ from tests.support.scripted_lms import (
     ScriptedLms,
     refuses,
 )
+from worker.destinations.fan_out import read_changes
 from worker.destinations.openedx.applying import ENROLLMENT_PATH
 from worker.destinations.openedx.reading import ENROLLMENTS_PATH
+from worker.destinations.reports import importing
+from worker.destinations.reports.import_intake import ImportIntake
 
 RECONCILE = ReportKind.RECONCILE
 KEY = f'{{"api_key": "{API_KEY}"}}'
@@ -128,12 +137,44 @@ def test_change_since_the_beginning_is_on_its_way(
     world.course()
     before = datetime.now(UTC) - timedelta(seconds=5)
     enroll(world, "ada")
+    jobs.deliver_all()
     after = datetime.now(UTC) + timedelta(seconds=5)
     key = (COURSE, "ada")
     with sessions.read() as session:
-        for since, is_in_transit in ((before, True), (after, False)):
-            found = find_last_changes(session, jobs.stored.id, [key], since=since)
+        for at, position, is_in_transit in ((before, 1, True), (after, 0, True), (after, 1, False)):
+            start = ComparisonStart(at, position)
+            found = find_last_changes(session, jobs.stored, [key], start=start)
             assert found == {key: LastChange(1, is_in_transit)}
+
+
+def test_change_that_was_not_queued_yet_is_on_its_way(
+    world: World, jobs: LmsJobs, lms: ScriptedLms, sessions: Sessions
+) -> None:
+    """However long ago it was made: who reads the feed for destinations may be behind."""
+    world.course(modes=["audit", "verified"])
+    enroll(world, "ada")
+    jobs.deliver_all()
+    enroll(world, "ada", mode="verified")
+    enroll(world, "bob")
+    unread = jobs.run(RECONCILE, is_applied=True).counts
+    assert (unread["in_transit"], unread["differences"], unread["queued"]) == (2, 0, 0)
+    assert read_changes(sessions) == 2
+    queued = jobs.run(RECONCILE).counts
+    assert (queued["in_transit"], queued["differences"]) == (2, 0)
+    jobs.deliver_all()
+    arrived = jobs.run(RECONCILE).counts
+    assert (arrived["in_transit"], arrived["differences"]) == (0, 0)
+    assert len(lms.posts) == 3
+
+
+def test_change_that_the_destination_never_gets_is_a_difference(
+    world: World, sessions: Sessions, lms: ScriptedLms
+) -> None:
+    """It was made before the destination was; that the feed is not read so far does not matter."""
+    world.course()
+    enroll(world, "ada")
+    with LmsJobs(sessions, lms.url, KEY) as jobs:
+        assert jobs.run(RECONCILE).counts["differences"] == 1
 
 
 @pytest.mark.parametrize(
@@ -152,16 +193,18 @@ def test_job_of_a_process_that_died_is_begun_anew_by_another(
 ) -> None:
     world.course()
     enroll(world, "ada")
+    jobs.deliver_all()
+    lms.states.clear()
     queued = jobs.queue(RECONCILE)
     now = datetime.now(UTC)
     with sessions.begin() as session:
         leased = reports.lease_next(session, "died", now=now, until=now + timedelta(seconds=60))
         assert leased is not None
         reports.add_differences(session, leased.id, [])
-    assert not jobs.loop.run_next()
+    assert not jobs.run_next()
     with sessions.begin() as session:
         session.execute(update(DestinationReportRow).values(leased_until=now))
-    assert jobs.loop.run_next()
+    assert jobs.run_next()
     assert jobs.report(queued).counts["differences"] == 1
     with pytest.raises(LeaseLost), sessions.begin() as session:
         reports.finish(session, leased.id, "died", {}, now=now)
@@ -207,13 +250,13 @@ def test_courses_are_pulled_and_what_the_lms_does_not_know_stays(
 def test_courses_are_pulled_on_schedule(sessions: Sessions, lms: ScriptedLms, world: World) -> None:
     lms.courses = {COURSE: {"course_id": COURSE, **DETAILS}}
     with LmsJobs(sessions, lms.url, KEY, pull_courses_every=3_600) as jobs:
-        assert jobs.loop.run_next()
-        assert not jobs.loop.run_next()
+        assert jobs.run_next()
+        assert not jobs.run_next()
         with sessions.begin() as session:
             at = datetime.now(UTC) - timedelta(hours=2)
             session.execute(update(DestinationReportRow).values(created=at))
-        assert jobs.loop.run_next()
-        assert not jobs.another_process("two").run_next()
+        assert jobs.run_next()
+        assert not jobs.run_next(jobs.another_process("two"))
 
 
 def test_enrollments_are_taken_over_and_not_sent_back(
@@ -237,4 +280,41 @@ def test_enrollments_are_taken_over_and_not_sent_back(
     enroll(world, "u1", is_active=False)
     jobs.deliver_all()
     assert len(lms.posts) == 1
+    world.check()
+
+
+def test_an_import_that_was_interrupted_goes_on(
+    world: World,
+    jobs: LmsJobs,
+    lms: ScriptedLms,
+    sessions: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importing, "IMPORT_ROWS", 7)
+    world.course()
+    for number in range(20):
+        lms.states[COURSE, f"u{number}"] = {"mode": "audit", "is_active": True}
+    handed_in: list[BatchRef] = []
+
+    def dispatch(batch: BatchRef) -> None:
+        handed_in.append(batch)
+        if len(handed_in) == 2:  # the process ends, and another one does it later
+            raise DatabaseUnavailable
+        world.work()
+
+    jobs.loop.intake = ImportIntake(sessions=sessions, dispatch=dispatch)
+    queued = jobs.queue(ReportKind.IMPORT)
+    with pytest.raises(DatabaseUnavailable):
+        jobs.run_next()
+    assert dict(jobs.report(queued).counts) == {"there": 7, "submissions": 1, "enrolled": 7}
+    lms.places.clear()
+    with sessions.begin() as session:
+        session.execute(update(DestinationReportRow).values(leased_until=datetime.now(UTC)))
+    assert jobs.run_next()
+    ended = jobs.report(queued)
+    assert (ended.state, ended.place) == (ReportState.DONE, None)
+    expected = {"there": 20, "submissions": 3, "enrolled": 13, "unchanged": 7}
+    assert dict(ended.counts) == expected
+    assert lms.places == ["7", "14"]
+    assert there(lms) == world.enrollments()
     world.check()

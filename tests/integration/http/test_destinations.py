@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api_gateway.cli.checks.process_checks import check_destinations
+from api_gateway.resources.destinations import state_deliveries
 from api_gateway.status.destination_backlog import OLD_DELIVERY, ReportedBacklog
 from enrollment.domain.destinations.deliveries import DestinationBacklog
 from enrollment.domain.destinations.records import ApplyResult
@@ -157,6 +158,23 @@ def test_deliveries_are_listed_and_sent_again(gateway, name, with_failed_deliver
     assert (again.status_code, again.json["state"]) == (202, "pending")
     assert deliver() == 1
     assert call(gateway, "GET", name, "/deliveries?state=failed").json["deliveries"] == []
+
+
+def test_everything_that_failed_is_sent_again_in_portions(gateway, name, monkeypatch):
+    monkeypatch.setattr(state_deliveries, "RETRIED_TOGETHER", 2)
+    refused = ApplyResult(400, "", "refused", is_permanent=True)
+    destinations = Destinations(gateway.worker_sessions)
+    course, users = gateway.course(), [fresh("ada") for _ in range(5)]
+    put(gateway, name, courses=[course])
+    stored = destinations.use(name, ScriptedKind(else_=lambda _: refused))
+    for user in users:
+        gateway.enroll(gateway.admin, course, user)
+    destinations.read_all()
+    assert destinations.deliver(stored) == 5
+    again = call(gateway, "POST", name, "/retry")
+    assert (again.status_code, again.json) == (202, {"queued": 5})
+    assert call(gateway, "POST", name, "/retry").json == {"queued": 0}
+    destinations.delivery.clients.close()
 
 
 @pytest.mark.parametrize("query", ["state=lost", "cursor=eA", "stat=failed"])

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.routes import BASE_V2
 from enrollment.storage import idempotency, migrate
+from enrollment.storage.destinations import removal
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.upkeep import retention
 from enrollment.storage.webhooks import deliveries
@@ -138,6 +139,7 @@ PURGES: dict[str, Callable[[Any, Any], object]] = {
     ),
     "hidden files": lambda session, before: retention.delete_hidden_files(session, limit=LIMIT),
     "deliveries": lambda session, before: deliveries.purge(session, before=before, limit=LIMIT),
+    "destinations": lambda session, _: removal.purge(session, limit=LIMIT),
     "singles": lambda session, before: retention.purge_singles(session, before=before, limit=LIMIT),
 }
 

@@ -11,9 +11,10 @@ from worker.deliveries.fan_out import read_feed
 URL = "https://lms.example.org/hook"
 
 
-def add(gateway, **members):
+def add(gateway, key=None, **members):
     url = f"https://{fresh('lms')}.example.org/hook"
-    answer = gateway.call("POST", "webhooks", gateway.admin, json={"url": url, **members})
+    key = key or gateway.admin
+    answer = gateway.call("POST", "webhooks", key, json={"url": url, **members})
     assert answer.status_code == 201, answer.text
     return answer.json
 
@@ -167,7 +168,7 @@ def test_no_challenge_where_the_settings_say_so(start, settings):
 
 def test_the_number_of_endpoints_is_limited(start):
     gateway = start(max_webhooks="12")
-    first, *_ = [add(gateway, url=URL) for _ in range(10)]
+    first, *_ = [add(gateway, gateway.key("admin", name=f"key{n % 2}"), url=URL) for n in range(10)]
 
     def refusal(method, path, url):
         answer = gateway.call(method, path, gateway.admin, json={"url": url})
@@ -183,6 +184,22 @@ def test_the_number_of_endpoints_is_limited(start):
     assert "ENROLL_MAX_WEBHOOKS" in refusal("POST", "webhooks", "https://one.example.org/")
     assert call(gateway, "DELETE", first).status_code == 204
     assert call(gateway, "PUT", elsewhere, json={"url": URL}).status_code == 200
+
+
+def test_one_caller_has_at_most_half_of_the_endpoints(start):
+    gateway = start(max_webhooks="5")
+    one, two = (gateway.key("admin", name=name) for name in ("one", "two"))
+    first, *_ = [add(gateway, one) for _ in range(3)]
+    assert first["created_by"] == "key:one"
+    refused = gateway.call("POST", "webhooks", one, json={"url": URL})
+    assert (refused.status_code, refused.json["code"]) == (409, "too_many_webhooks")
+    assert refused.json["message"] == (
+        "key:one has added 3 webhooks already, half of what ENROLL_MAX_WEBHOOKS allows; remove one."
+    )
+    add(gateway, two)
+    assert call(gateway, "PUT", first, json={"url": URL}).status_code == 200
+    assert call(gateway, "DELETE", first).status_code == 204
+    add(gateway, one)
 
 
 def test_a_removed_endpoint_is_not_there_any_more(gateway):

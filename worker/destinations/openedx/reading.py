@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
@@ -35,6 +35,8 @@ _MAX_CURSOR = 2_000
 MAX_ATTEMPTS, LONGEST_PAUSE = 6, 60.0
 _NOT_FOUND = frozenset({400, 404})
 _MAX_MODE, _MAX_USERNAME = 100, 255
+#: The start of a list.
+_BEGINNING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +46,24 @@ class LmsReader:
     session: LmsSession
     pause: Callable[[float], None] = time.sleep
 
-    def list_states(self, course_id: str | None) -> Iterator[RemoteState]:
-        """Yields the enrollments of a course, or all. Raises LmsFailure."""
+    def list_pages(
+        self, course_id: str | None, start: Mapping[str, str] = _BEGINNING
+    ) -> Iterator[tuple[tuple[RemoteState, ...], Mapping[str, str] | None]]:
+        """Yields the enrollments of a course, or all, with the start of the next page.
+
+        Raises LmsFailure.
+        """
         filters = {"page_size": str(PAGE_SIZE)}
         if course_id is not None:
             filters["course_id"] = course_id
-        for page in self._pages(ENROLLMENTS_PATH, filters, lambda page: page.get("next")):
-            yield from map(_state, _rows(page))
+        pages = self._pages(ENROLLMENTS_PATH, filters, lambda page: page.get("next"), start)
+        for page, following in pages:
+            yield tuple(map(_state, _rows(page))), following
 
     def read_courses(self) -> Iterator[RemoteCourse]:
         """Yields the courses. Raises LmsFailure."""
         filters = {"page_size": str(PAGE_SIZE)}
-        for page in self._pages(CATALOG_PATH, filters, _catalog_next):
+        for page, _ in self._pages(CATALOG_PATH, filters, _catalog_next):
             for row in _rows(page):
                 course_id = row.get("course_id") or row.get("id")
                 if not isinstance(course_id, str) or parse_course_key(course_id) is None:
@@ -79,26 +87,31 @@ class LmsReader:
             return None
 
     def _pages(
-        self, path: str, filters: Mapping[str, str], next_of: Callable[[dict[str, Any]], object]
-    ) -> Iterator[dict[str, Any]]:
-        """Yields pages. Raises LmsFailure for a page that is none, and for a list without end.
+        self,
+        path: str,
+        filters: Mapping[str, str],
+        next_of: Callable[[dict[str, Any]], object],
+        start: Mapping[str, str] = _BEGINNING,
+    ) -> Iterator[tuple[dict[str, Any], Mapping[str, str] | None]]:
+        """Yields pages, each with the start of the next one.
+
+        Raises LmsFailure for a page that is none, and for a list without end.
 
         A place is kept at each power of two: pages that go in a circle come to it again.
         """
-        place: Mapping[str, str] = {}
-        kept = place
+        place = kept = start
         for number in range(1, MAX_LIST_PAGES + 1):
             answer = self._get(path, {**filters, **place})
             page = answer.members()
             if page is None or not answer.is_success:
                 raise LmsFailure("malformed_answer" if answer.is_success else "refused", answer)
-            yield page
             link = next_of(page)
-            if link is None:
-                return
-            following = self._place_of(link, path)
+            following = None if link is None else self._place_of(link, path)
             if following in (place, kept):
                 raise LmsFailure("repeated_page", answer)
+            yield page, following
+            if following is None:
+                return
             if number & (number - 1) == 0:
                 kept = following
             place = following
@@ -179,12 +192,12 @@ def _is_text(value: object, longest: int) -> bool:
 
 
 def _moment(value: object) -> datetime | None:
-    """Returns a time with its zone; None for anything else."""
+    """Returns a time with a zone, in UTC; None for anything else, and out of the calendar."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 #: The members of a course that are kept like the LMS's.

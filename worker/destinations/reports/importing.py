@@ -1,10 +1,10 @@
 """Takes over the enrollments of a destination, one submission after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from enrollment.domain.codes import State
-from enrollment.domain.destinations.records import RemoteState
+from enrollment.domain.destinations.records import RemoteState, StatesPage
 from enrollment.domain.errors import Overloaded
 from enrollment.storage import submissions
 from worker.destinations.reports.import_intake import IMPORT_ROWS, ImportIntake
@@ -20,16 +20,27 @@ def import_states(job: Job, intake: ImportIntake, pause: Callable[[float], objec
     """Hands in what the destination has, and adds up the outcomes.
 
     The next portion is read when the one before is processed, so that an import takes no place
-    from other files. An import that ended in the middle begins anew, and what was taken over
-    before is `unchanged` then. `pause` raises to end the job.
+    from other files. An import that was interrupted goes on behind the last portion that was
+    counted; what was taken over since is `unchanged`. `pause` raises to end the job.
     """
-    job.counts.update({"there": 0, "submissions": 0})
-    for states in portions(job.remote_states(), IMPORT_ROWS):
-        submission_id = _hand_in(job, intake, states, pause)
-        outcomes = _wait(job, submission_id, pause)
-        with job.writing():
+    job.counts.update({"there": 0, "submissions": 0})  # adds: they stay where it goes on
+    for pages in _full_pages(job.remote_pages()):
+        found = (state for page in pages for state in page.states)
+        for states in portions(found, IMPORT_ROWS):
+            submission_id = _hand_in(job, intake, states, pause)
+            job.counts.update(_wait(job, submission_id, pause))
             job.counts["submissions"] += 1
-            job.counts.update(outcomes)
+        job.store_place(pages[-1].following)
+
+
+def _full_pages(pages: Iterable[StatesPage]) -> Iterator[list[StatesPage]]:
+    """Yields pages that have `IMPORT_ROWS` enrollments together, or are the last."""
+    together: list[StatesPage] = []
+    for page in pages:
+        together.append(page)
+        if page.following is None or sum(len(each.states) for each in together) >= IMPORT_ROWS:
+            yield together
+            together = []
 
 
 def _hand_in(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.course_keys import ANY_COURSE, matches_course
 from enrollment.domain.destinations.deliveries import StoredDestination
-from enrollment.domain.destinations.records import RemoteState
+from enrollment.domain.destinations.records import RemoteState, StatesPage
 from enrollment.domain.destinations.reports import DestinationReport
 from enrollment.storage.destinations import reports
 from enrollment.storage.engine.sessions import Sessions
@@ -45,15 +45,28 @@ class Job:
             yield session
             reports.store_counts(session, self.report.id, self.holder, self.counts)
 
+    def store_place(self, place: str | None) -> None:
+        """Stores the counts, and where the job goes on if it is interrupted. Raises LeaseLost."""
+        self.check()
+        with self.sessions.begin() as session:
+            reports.store_counts(session, self.report.id, self.holder, self.counts, place=place)
+
     def named_courses(self) -> list[str]:
         """Returns the courses to list one after another; empty to list all."""
         has_pattern = any(each.endswith(ANY_COURSE) for each in self.courses)
         return [] if has_pattern or len(self.courses) > MAX_COURSE_LISTS else sorted(self.courses)
 
-    def remote_states(self) -> Iterator[RemoteState]:
-        """Yields the enrollments of the destination in its courses, and counts them."""
-        for state in self.client.list_states(self.named_courses()):
+    def remote_pages(self) -> Iterator[StatesPage]:
+        """Yields the enrollments of the destination in its courses, and counts them.
+
+        From the place on that is stored with the job.
+        """
+        for page in self.client.list_pages(self.named_courses(), place=self.report.place):
             self.check()
-            if matches_course(self.courses, state.course_id):
-                self.counts["there"] += 1
-                yield state
+            is_ours = (state for state in page.states if self._has(state))
+            kept = page._replace(states=tuple(is_ours))
+            self.counts["there"] += len(kept.states)
+            yield kept
+
+    def _has(self, state: RemoteState) -> bool:
+        return matches_course(self.courses, state.course_id)

@@ -13,8 +13,9 @@ from enrollment.domain.destinations.differences import (
 )
 from enrollment.domain.destinations.reports import ReportedDifference
 from enrollment.storage.destinations import compared_states, deliveries, reports
-from enrollment.storage.destinations.compared_states import LastChange
+from enrollment.storage.destinations.compared_states import ComparisonStart, LastChange
 from enrollment.storage.engine.sessions import database_now
+from enrollment.storage.events import last_position
 from worker.destinations.reports.job import Job
 from worker.destinations.reports.portions import portions
 from worker.destinations.reports.sorting import sorted_states
@@ -29,15 +30,29 @@ def reconcile(job: Job) -> None:
     """Compares, and stores what differs; if the report is to be applied it is queued, too.
 
     Both sides are read and sorted in bounded memory, at different times: an enrollment whose last
-    change was made or sent since the beginning, or waits to be sent, is no difference. It is on its
-    way.
+    change was made or sent since the beginning, waits to be sent, or was not queued yet, is no
+    difference. It is on its way.
     """
+    _forget_differences(job)
+    with job.sessions.read() as session:
+        at = job.report.started_at or job.report.created
+        start = ComparisonStart(at, last_position(session))
     job.counts.update(dict.fromkeys((*DifferenceKind, DIFFERENCES, IN_TRANSIT, QUEUED), 0))
     job.counts.update({"here": 0, "there": 0})
-    there = sorted_states(ComparedState(*state[:4]) for state in job.remote_states())
+    there = sorted_states(
+        ComparedState(*state[:4]) for page in job.remote_pages() for state in page.states
+    )
     number = 0
     for chunk in portions(find_differences(sorted_states(_states_here(job)), there), CHUNK):
-        number = _store(job, chunk, number)
+        number = _store(job, chunk, number, start)
+
+
+def _forget_differences(job: Job) -> None:
+    """Deletes those that an attempt before found, which was interrupted."""
+    is_left = True
+    while is_left:
+        with job.writing() as session:
+            is_left = reports.delete_differences(session, job.report.id, limit=PAGE_STATES)
 
 
 def _states_here(job: Job) -> Iterator[ComparedState]:
@@ -55,12 +70,11 @@ def _states_here(job: Job) -> Iterator[ComparedState]:
                 yield state
 
 
-def _store(job: Job, differences: Sequence[Difference], number: int) -> int:
+def _store(job: Job, differences: Sequence[Difference], number: int, start: ComparisonStart) -> int:
     """Stores differences behind a number, and queues what applies; returns the last number."""
-    since = job.report.started_at or job.report.created
     with job.writing() as session:
         keys = [each[1:3] for each in differences]
-        changes = compared_states.find_last_changes(session, job.stored.id, keys, since=since)
+        changes = compared_states.find_last_changes(session, job.stored, keys, start=start)
         found = []
         for difference in differences:
             change = changes.get(difference[1:3])

@@ -1,21 +1,26 @@
-"""The loop that works through the jobs of destinations, and queues the pulls that are due."""
+"""The loop that starts the jobs of destinations, and queues the pulls that are due."""
 
 import threading
+from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID
 
 import structlog
 from sqlalchemy.orm import Session
 
 from enrollment.domain.destinations.deliveries import StoredDestination
 from enrollment.domain.destinations.reports import DestinationReport, ReportKind
-from enrollment.domain.errors import Conflict, DatabaseUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, EnrollmentError
 from enrollment.runtime.ids import uuid7s
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey
 from enrollment.storage.destinations import registry, reports
 from enrollment.storage.destinations.reports import LeaseLost
 from enrollment.storage.engine.sessions import Sessions, database_now
+from worker.background.keyed_threads import KeyedThreads
 from worker.background.repeating_thread import LoopEvents, Pauses, RepeatingThread
 from worker.destinations.clients import DestinationClients, UnknownKind
 from worker.destinations.protocol import DestinationFailure
@@ -27,7 +32,9 @@ from worker.destinations.reports.reconciling import reconcile
 
 log = structlog.get_logger()
 
-#: Connections to the database: the loop, a job and the renewal of its lease.
+#: Jobs at once, each of another destination.
+MAX_JOBS = 8
+#: Connections to the database: jobs and the renewals of their leases take one for short times.
 REPORT_CONNECTIONS = 3
 #: Seconds of a lease, and between two renewals.
 REPORT_LEASE_SECONDS, _RENEW_SECONDS = 60, 15.0
@@ -45,7 +52,10 @@ class _Stopped(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class ReportLoop:
-    """Does one job after another; several processes may run it, each at another job."""
+    """Does jobs, each in a thread of its own; several processes may run it.
+
+    A destination has one job at a time, so that a slow one does not hold up those of others.
+    """
 
     sessions: Sessions
     clients: DestinationClients
@@ -54,49 +64,71 @@ class ReportLoop:
     holder: str
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: RepeatingThread = field(init=False)
+    #: By destination.
+    _jobs: KeyedThreads = field(init=False)
 
     def __post_init__(self) -> None:
-        """Makes the thread, without starting it."""
+        """Makes the threads, without starting one."""
         self._thread = RepeatingThread("reports", self._step, _EVENTS, pauses=_PAUSES)
+        self._jobs = KeyedThreads(self._stopped, self._thread.wake)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts looking for jobs."""
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Ends the job that is being done. Does not wait for it."""
+        """Ends the jobs that are being done. Does not wait for it."""
         self._stopped.set()
         self._thread.request_stop()
 
     def stop(self) -> None:
-        """Ends the thread; a job in the middle is begun anew by another process."""
+        """Ends all threads; a job in the middle is gone on with by another process."""
         self.request_stop()
         self._thread.stop()
+        if self._jobs.join():
+            self.clients.close()
 
     def _step(self) -> float:
-        """Does the next job; returns the seconds until the one after it."""
-        return 0.0 if self.run_next() else _POLL_SECONDS
+        """Starts the next job; returns the seconds until the one after it."""
+        busy = self._jobs.keys()
+        with self.sessions.read() as session:
+            existing = registry.find_ids(session)
+        self.clients.close_others(existing | busy)
+        if len(busy) >= MAX_JOBS or (report := self.lease_next(busy)) is None:
+            return _POLL_SECONDS
+        self._jobs.start(report.destination_id, partial(self._try, report))
+        return 0.0
 
-    def run_next(self) -> bool:
-        """Queues due pulls and does the next job; returns whether there was one.
+    def _try(self, report: DestinationReport) -> bool:
+        """Does a job; one that an error interrupts is begun again after its lease."""
+        try:
+            self.run(report)
+        except EnrollmentError as error:
+            log.warning(_EVENTS.interrupted, report=str(report.id), because=str(error))
+        except Exception:
+            log.exception("destination.report_failed", report=str(report.id))
+        return True
 
-        Raises DatabaseUnavailable, Conflict: the job is begun anew after its lease.
+    def lease_next(self, busy: Collection[UUID] = ()) -> DestinationReport | None:
+        """Queues due pulls, and leases the next job of a destination that is not busy.
+
+        Raises DatabaseUnavailable, Conflict.
         """
         self._queue_pulls()
         with self.sessions.begin() as session:
             now = database_now(session)
             until = now + timedelta(seconds=REPORT_LEASE_SECONDS)
-            report = reports.lease_next(session, self.holder, now=now, until=until)
-        if report is None:
-            return False
+            return reports.lease_next(session, self.holder, busy=busy, now=now, until=until)
+
+    def run(self, report: DestinationReport) -> None:
+        """Does a job that was leased. Raises DatabaseUnavailable, Conflict."""
         try:
             self._run(report)
         except LeaseLost:
             log.warning("destination.report_lost", report=str(report.id))
         except _Stopped:
-            with self.sessions.begin() as session:
+            with suppress(LeaseLost), self.sessions.begin() as session:
                 reports.release(session, report.id, self.holder)
-        return True
 
     def _queue_pulls(self) -> None:
         """Queues the pulls of courses whose time has come."""
@@ -127,6 +159,7 @@ class ReportLoop:
                 sessions=self.sessions,
                 holder=self.holder,
                 check=partial(self._pause, 0.0),
+                counts=Counter(report.counts),
             )
             with _Renewal(self, report):
                 self._work(job)

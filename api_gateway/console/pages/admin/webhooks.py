@@ -107,7 +107,8 @@ class WebhooksPageResource:
         endpoints_resource = self.operations.all
         try:
             members = endpoints_resource.parts.load_members(_members_of(fields))
-            added, secret = await endpoints_resource.add(members)
+            caller = req.context.caller.name
+            added, secret = await endpoints_resource.add(members, caller=caller)
         except Problem as problem:
             check_is_shown(problem)
             await self._show(req, resp, fields, problem)
