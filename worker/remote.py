@@ -12,4 +12,4 @@ from worker.celery_app import make_celery_app
 MAX_CONNECTIONS = 20
 
 app = make_celery_app(from_env().broker_url, answers_remote=True)
-app.conf.broker_pool_limit = MAX_CONNECTIONS
+app.conf.update(broker_pool_limit=MAX_CONNECTIONS)

@@ -6,8 +6,8 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import sha256
 from functools import lru_cache
+from hashlib import sha256
 from http import HTTPStatus
 from itertools import count
 from typing import Protocol

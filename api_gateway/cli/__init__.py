@@ -104,7 +104,7 @@ def main() -> None:
     """Run the enrollment service, administer it, and submit enrollments to it."""
     import structlog
 
-    # what commands log, until a process configures its own log: stdout is for their output
+    # until a process configures its own log: stdout is for the output of commands
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
