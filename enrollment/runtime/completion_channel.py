@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from redis import ConnectionPool, Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -50,10 +50,14 @@ def decode_event(message: bytes | str) -> CompletionEvent | None:
 
 
 def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
-    """Returns a client that applies the timeout in seconds to every call and never retries."""
+    """Returns a client that applies the timeout in seconds to every call and never retries.
+
+    It has two connections; who finds them in use waits, for as long as the timeout.
+    """
     connections = pool(
-        ConnectionPool,
+        BlockingConnectionPool,
         url,
+        timeout=timeout,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),

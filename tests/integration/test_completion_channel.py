@@ -1,6 +1,8 @@
 """Who listens for answers finds out that nobody speaks any more, and listens anew."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from structlog.testing import capture_logs
@@ -86,3 +88,16 @@ def test_a_quiet_line_is_left_alone(sessions, any_redis_url, monkeypatch):
     records = Database(sessions, threads=1)
     asyncio.run(run())
     records.close()
+
+
+def test_probes_at_the_same_time_wait_for_a_connection(redis_url):
+    publisher = CompletionPublisher(redis_url)
+    together = Barrier(12)
+
+    def ping(_):
+        together.wait(PATIENCE)
+        return publisher.ping()
+
+    with capture_logs() as logged, ThreadPoolExecutor(12) as threads:
+        assert all(threads.map(ping, range(12)))
+    assert logged == []

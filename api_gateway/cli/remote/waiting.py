@@ -95,8 +95,8 @@ def print_submission(submission: Mapping[str, Any]) -> None:
         click.echo(f"New learners registered: {created:,}.", err=True)
     if ignored := submission.get("ignored_columns"):
         names = ", ".join(map(terminal_safe, ignored))
-        noun = "column" if len(ignored) == 1 else "columns"
-        click.echo(f"Not read: {names} ({noun} of the file that have no meaning here).", err=True)
+        what = "a column" if len(ignored) == 1 else "columns"
+        click.echo(f"Not read: {names} ({what} of the file without a meaning here).", err=True)
 
 
 def print_hint(submission: Mapping[str, Any]) -> None:

@@ -6,8 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
+from api_gateway.auth import authentication
 from enrollment.domain.destinations.deliveries import QueuedState
 from enrollment.domain.errors import DatabaseUnavailable
+from enrollment.storage.credentials import api_keys
 from enrollment.storage.destinations import deliveries, registry
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
@@ -156,3 +158,39 @@ def test_without_the_database_the_metrics_of_the_process_remain(gateway, values,
     assert found["enroll_database_up",] == 0
     assert ("enroll_parked_batches",) not in found
     assert "process_resident_memory_bytes" in {name[0] for name in found}
+
+
+def test_a_key_reads_metrics_while_the_database_is_away(gateway, monkeypatch):
+    monkeypatch.setattr(authentication, "KEY_CACHE_SECONDS", 0.0)
+    reader, unknown = gateway.key("read", name=fresh("k")), gateway.key("read", name=fresh("k"))
+    other = gateway.key("enroll")
+    assert gateway.get("/metrics", reader).status_code == 200
+    assert gateway.get("/metrics", other).status_code == 403
+
+    async def fail(*_):
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(type(gateway.parts.database), "read", fail)
+    answer = gateway.get("/metrics", reader)
+    assert answer.status_code == 200
+    assert "enroll_database_up 0.0" in answer.text
+    assert gateway.get("/metrics", other).status_code == 403
+    assert gateway.get("/metrics", unknown).status_code == 503
+    assert gateway.get("/api/enrollment/v1/courses", reader).status_code == 503
+
+
+def test_a_key_that_was_revoked_reads_no_metrics(gateway, monkeypatch):
+    monkeypatch.setattr(authentication, "KEY_CACHE_SECONDS", 0.0)
+    name = fresh("k")
+    reader = gateway.key("read", name=name)
+    assert gateway.get("/metrics", reader).status_code == 200
+    with gateway.sessions.begin() as session:
+        (key,) = api_keys.find_by_name(session, name)
+        api_keys.revoke(session, key.id, now=database_now(session))
+    assert gateway.get("/metrics", reader).status_code == 401
+
+    async def fail(*_):
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(type(gateway.parts.database), "read", fail)
+    assert gateway.get("/metrics", reader).status_code == 503

@@ -261,10 +261,12 @@ def test_a_database_that_is_away_is_code_three(enroll, monkeypatch):
     away = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
     monkeypatch.setenv("ENROLL_DATABASE_URL", away)
 
-    result = enroll("keys", "list")
+    result = enroll("keys", "list", "--json")
 
     assert result.exit_code == 3
     assert "does not answer" in result.stderr
+    assert "database.unreachable" in result.stderr
+    assert result.stdout == ""
 
 
 def test_settings_that_cannot_be_used_are_wrong_usage(enroll, monkeypatch):

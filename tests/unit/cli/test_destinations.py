@@ -50,6 +50,7 @@ def test_a_destination_is_put_and_its_secret_is_read_from_the_input(
     service.on("PUT", "/destinations/lms", Answer(201, LMS))
     result = run("put", "lms", URL, *options, "--course", "Uni+*", "--rate", "2", input=typed)
     assert json.loads(result.stdout) == LMS
+    assert result.stderr == ""  # no prompt, as nobody is there to read it
     assert "s3cret" not in result.output
     body = json.loads(service.heard[0].body)
     assert body.pop("auth", None) == auth
@@ -62,6 +63,12 @@ def test_a_destination_is_put_and_its_secret_is_read_from_the_input(
         "paused": False,
         "pull_courses_every": None,
     }
+
+
+def test_a_secret_that_does_not_come_is_missed(run, service):
+    result = run("put", "lms", URL, "--api-key", input="")
+    assert (result.exit_code, service.heard) == (2, [])
+    assert "no line came from standard input" in result.stderr
 
 
 def test_the_credentials_must_be_named(run, service):

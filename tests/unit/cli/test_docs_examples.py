@@ -82,6 +82,12 @@ def test_migrations_are_upgraded_as_shown(enroll):
         assert run(enroll, command) == shown[command][place]
 
 
+def test_tables_that_are_not_those_of_the_release_exit_with_the_code_that_is_named(enroll):
+    named = re.search(r"`check` exits with (\d+)", (DOCS / PAGE).read_text())
+
+    assert enroll("db", "check").exit_code == int(named[1])
+
+
 def test_keys_are_made_and_listed_as_shown(enroll):
     enroll("db", "upgrade")
     enroll("keys", "create", "admin", "--scope", "admin")

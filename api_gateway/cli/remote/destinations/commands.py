@@ -1,5 +1,6 @@
 """`enroll destinations`: systems that must end in the same state, and deliveries to them."""
 
+import sys
 from typing import Any
 
 import click
@@ -85,7 +86,13 @@ def put(
 
 def _read_secret(what: str) -> str:
     """Reads a secret, which never is an argument: others can see these."""
-    return str(click.prompt(what, hide_input=True, err=True))
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, err=True))
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        message = f"{what}: no line came from standard input."
+        raise click.UsageError(message)
+    return line
 
 
 @destinations.command(epilog=examples("enroll destinations show lms"))
