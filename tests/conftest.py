@@ -11,6 +11,7 @@ import pytest
 import redis
 import structlog
 from hypothesis import settings
+from sqlalchemy.engine import make_url
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -18,6 +19,7 @@ from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support import interpreters
 from tests.support.binaries import ServerMissing
+from tests.support.migrated_databases import migrated_sqlite
 from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
 #: Folders whose tests start whole services.
@@ -109,6 +111,23 @@ def postgres_url(postgres_base_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_template(postgres_base_url: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with all tables, to copy: a migration takes longer."""
+    url = create_database(postgres_base_url)
+    migrate.upgrade(url)
+    yield str(make_url(url).database)
+    drop_database(postgres_base_url, url)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_base_url: str, postgres_template: str) -> Iterator[str]:
+    """A fresh PostgreSQL database with all tables."""
+    url = create_database(postgres_base_url, template=postgres_template)
+    yield url
+    drop_database(postgres_base_url, url)
+
+
+@pytest.fixture(scope="session")
 def redis_base_url() -> Iterator[str]:
     """A Redis of this test process: a server of its own, or a database of the named one."""
     with redis_server() as url:
@@ -133,11 +152,8 @@ def _own_database(url: str) -> str:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty and migrated database, of each sort in turn."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'enrollment.sqlite3'}"
-    else:
-        url = str(request.getfixturevalue("postgres_url"))
-    migrate.upgrade(url)
-    return url
+        return migrated_sqlite(tmp_path / "enrollment.sqlite3")
+    return str(request.getfixturevalue("migrated_postgres_url"))
 
 
 @pytest.fixture
