@@ -13,23 +13,15 @@ import structlog
 from hypothesis import settings
 from sqlalchemy.engine import make_url
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support import interpreters
 from tests.support.binaries import ServerMissing
 from tests.support.migrated_databases import migrated_sqlite
+from tests.support.scheduling import Scheduling, sort_for_processes
 from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
-#: Folders whose tests start whole services.
-WITH_PROCESSES = (
-    "tests/acceptance/",
-    "tests/browser/",
-    "tests/faults/",
-    "tests/fault_lab/",
-    "tests/scale_out/",
-)
 #: The test that installs the project on other Pythons.
 INTERPRETERS = "test_interpreters.py::test_it_installs"
 
@@ -37,21 +29,17 @@ settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy ma
 settings.load_profile("enroll")
 
 
-class Scheduling(LoadScopeScheduling):
-    """Runs tests that start whole services one after another: the machine has few cores.
-
-    All other tests go to any free worker. (xdist groups do not work with pytest 9.2 and xdist 3.8:
-    the group is stored in the node id, which can no longer be changed.)
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "processes" if nodeid.startswith(WITH_PROCESSES) else nodeid
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     """What decides who runs what."""
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the test processes of pytest-xdist, what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        sort_for_processes(items)
 
 
 @pytest.hookimpl(wrapper=True)
