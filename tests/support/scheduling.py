@@ -15,6 +15,15 @@ PROCESS_GROUPS = (
     ("tests/faults/", "tests/fault_lab/", "tests/scale_out/"),
     ("tests/acceptance/", "tests/browser/"),
 )
+#: Files in these folders whose tests start no process: they use a core all the time.
+WITHOUT_PROCESSES = (
+    "tests/fault_lab/deliveries/test_delivery_checks.py",
+    "tests/fault_lab/deliveries/test_delivery_simulation.py",
+    "tests/fault_lab/test_checker.py",
+    "tests/fault_lab/test_history.py",
+    "tests/fault_lab/test_simulator.py",
+    "tests/faults/test_state_machine.py",
+)
 #: Folders whose tests are handed out by file: there are fewer messages, and fixtures of a file are
 #: set up once. All others are handed out one by one, so that no test process is idle at the end.
 _BY_FILE = (
@@ -52,6 +61,8 @@ def sort_for_processes(items: list[Any]) -> None:
 
 def _group_of(nodeid: str) -> int:
     """Returns the number of its group; that after the last one for tests without processes."""
+    if nodeid.startswith(WITHOUT_PROCESSES):
+        return len(PROCESS_GROUPS)
     groups = range(len(PROCESS_GROUPS))
     found = (number for number in groups if nodeid.startswith(PROCESS_GROUPS[number]))
     return next(found, len(PROCESS_GROUPS))
