@@ -4,7 +4,8 @@
 .PHONY: help install run test check coverage bench faults lock sbom clean
 
 PYTHON ?= python3
-WORKERS ?= 2
+# more than cores: the tests of whole services mostly wait
+WORKERS ?= 3
 ARGS ?=
 SEEDS ?= 5000
 

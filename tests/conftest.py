@@ -11,23 +11,17 @@ import pytest
 import redis
 import structlog
 from hypothesis import settings
+from sqlalchemy.engine import make_url
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support import interpreters
 from tests.support.binaries import ServerMissing
+from tests.support.migrated_databases import migrated_sqlite
+from tests.support.scheduling import Scheduling, sort_for_processes
 from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
-#: Folders whose tests start whole services.
-WITH_PROCESSES = (
-    "tests/acceptance/",
-    "tests/browser/",
-    "tests/faults/",
-    "tests/fault_lab/",
-    "tests/scale_out/",
-)
 #: The test that installs the project on other Pythons.
 INTERPRETERS = "test_interpreters.py::test_it_installs"
 
@@ -35,21 +29,17 @@ settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy ma
 settings.load_profile("enroll")
 
 
-class Scheduling(LoadScopeScheduling):
-    """Runs tests that start whole services one after another: the machine has few cores.
-
-    All other tests go to any free worker. (xdist groups do not work with pytest 9.2 and xdist 3.8:
-    the group is stored in the node id, which can no longer be changed.)
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "processes" if nodeid.startswith(WITH_PROCESSES) else nodeid
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     """What decides who runs what."""
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the test processes of pytest-xdist, what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        sort_for_processes(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,6 +99,23 @@ def postgres_url(postgres_base_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_template(postgres_base_url: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with all tables, to copy: a migration takes longer."""
+    url = create_database(postgres_base_url)
+    migrate.upgrade(url)
+    yield str(make_url(url).database)
+    drop_database(postgres_base_url, url)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_base_url: str, postgres_template: str) -> Iterator[str]:
+    """A fresh PostgreSQL database with all tables."""
+    url = create_database(postgres_base_url, template=postgres_template)
+    yield url
+    drop_database(postgres_base_url, url)
+
+
+@pytest.fixture(scope="session")
 def redis_base_url() -> Iterator[str]:
     """A Redis of this test process: a server of its own, or a database of the named one."""
     with redis_server() as url:
@@ -133,11 +140,8 @@ def _own_database(url: str) -> str:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty and migrated database, of each sort in turn."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'enrollment.sqlite3'}"
-    else:
-        url = str(request.getfixturevalue("postgres_url"))
-    migrate.upgrade(url)
-    return url
+        return migrated_sqlite(tmp_path / "enrollment.sqlite3")
+    return str(request.getfixturevalue("migrated_postgres_url"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import schemathesis
-from schemathesis.config import SchemathesisConfig
+from schemathesis.config import PhasesConfig, SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 from api_gateway.openapi import examples
@@ -84,6 +84,8 @@ def secret(service, *words):
 def test_answers_are_those_of_the_document(service, headers, caller):
     config = SchemathesisConfig.from_path(CONFIG)
     config.projects.override.update(base_url=service.url, headers=headers[caller])
+    if caller == "anonymous":  # all but the public operations answer 401, whatever is sent
+        config.projects.override.phases = PhasesConfig.from_dict({"coverage": {"enabled": False}})
     # `from_url` would leave out the operation that gets the document
     document = httpx.get(f"{service.url}/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document, config=config)

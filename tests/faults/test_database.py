@@ -145,7 +145,7 @@ def test_sessions_that_are_ended_under_load_lose_nothing(desk, other):
 def impatient(url, wire):
     """Sessions behind the proxy with short time-outs."""
     there = make_url(url).set(port=wire.port).render_as_string(hide_password=False)
-    made = sessions_for(there, pool_size=1, server_timeout=0.2)
+    made = sessions_for(there, pool_size=1, server_timeout=1.0)
     yield made
     made.dispose()
 

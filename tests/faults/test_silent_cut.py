@@ -12,7 +12,7 @@ from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.engines import TRANSACTION_TIMEOUT_MS
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.in_process_service import World, row
-from tests.support.service_processes import wait_until
+from tests.support.service_processes import PATIENCE, wait_until
 from tests.support.silent_cut import SilentCut
 from worker.processing.processor import Processor
 
@@ -44,10 +44,10 @@ def send_file(world, number):
     return batch
 
 
-def process_through(cut, url, batch):
+def process_through(cut, url, batch, server_timeout=1.5):
     """Processes a batch; the first connection is made before chunks are counted."""
     there = make_url(url).set(port=cut.port).render_as_string(hide_password=False)
-    sessions = sessions_for(there, pool_size=2, server_timeout=1.5)
+    sessions = sessions_for(there, pool_size=2, server_timeout=server_timeout)
     try:
         with sessions.read() as session:
             session.connection()
@@ -67,7 +67,7 @@ def is_refused(cut, url, batch):
 
 def chunks_of_a_batch(world, server, url):
     with SilentCut(server.port, None) as whole:
-        process_through(whole, url, send_file(world, 0))
+        process_through(whole, url, send_file(world, 0), server_timeout=PATIENCE)
         return whole.chunks
 
 

@@ -6,7 +6,6 @@ from contextlib import closing
 import pytest
 import structlog
 
-from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support.credentials import CredentialTester
 from tests.support.in_process_service import World
@@ -33,10 +32,9 @@ def world(sessions: Sessions) -> Iterator[World]:
 
 
 @pytest.fixture
-def postgres_world(postgres_url: str) -> Iterator[World]:
+def postgres_world(migrated_postgres_url: str) -> Iterator[World]:
     """The same where transactions overlap."""
-    migrate.upgrade(postgres_url)
-    sessions = sessions_for(postgres_url)
+    sessions = sessions_for(migrated_postgres_url)
     made = World(sessions)
     yield made
     made.close()

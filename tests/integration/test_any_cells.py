@@ -12,7 +12,7 @@ from api_gateway.resources.outcomes import _result_cells
 from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor
 from enrollment.domain.codes import Code
-from enrollment.storage import cancellation, migrate, submissions
+from enrollment.storage import cancellation, submissions
 from enrollment.storage.engine.sessions import database_now, sessions_for
 from schemas.files.formats import canvas, moodle_users
 from schemas.files.formats.detect import FORMATS_BY_NAME
@@ -22,13 +22,13 @@ from schemas.outcomes import dump_outcome
 from schemas.result_file import layout_of, ndjson_line
 from tests.support.format_files import FORMS, RequestedChange
 from tests.support.in_process_service import COURSE, World
+from tests.support.migrated_databases import migrated_sqlite
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """One database for all examples; the rules of storage are tested on both kinds elsewhere."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('cells') / 'any.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path_factory.mktemp("cells") / "any.sqlite3")
     sessions = sessions_for(url)
     made = World(sessions, batch_rows=3)
     made.course()

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from enrollment.domain.codes import Code
 from enrollment.domain.errors import StatementTimeout
 from enrollment.domain.poison_search import MAX_TIMEOUTS, FailureSearch
-from enrollment.storage import events, migrate
+from enrollment.storage import events
 from enrollment.storage.engine.attempt_locks import attempt_locks_for
 from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.queue import quarantine
@@ -36,9 +36,8 @@ def bench(world):
 
 
 @pytest.fixture
-def postgres_world(postgres_url):
-    migrate.upgrade(postgres_url)
-    sessions = sessions_for(postgres_url, pool_size=2)
+def postgres_world(migrated_postgres_url):
+    sessions = sessions_for(migrated_postgres_url, pool_size=2)
     world = World(sessions)
     world.course()
     yield world
@@ -73,12 +72,14 @@ def press(url, batch_ids, failures):
         sessions.dispose()
 
 
-def test_eight_workers_on_600_overdue_batches_count_no_attempt(postgres_world, postgres_url):
+def test_eight_workers_on_600_overdue_batches_count_no_attempt(
+    postgres_world, migrated_postgres_url
+):
     world = postgres_world
     overdue(world, BATCHES)
     failures: list[Exception] = []
     workers = [
-        threading.Thread(target=press, args=(postgres_url, world.waiting(), failures))
+        threading.Thread(target=press, args=(migrated_postgres_url, world.waiting(), failures))
         for _ in range(WORKERS)
     ]
     for worker in workers:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from enrollment.domain.errors import Conflict
-from enrollment.storage import course_edition, courses, migrate
+from enrollment.storage import course_edition, courses
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.courses import ALGEBRA, a_course, found, loaded, save, take
 
@@ -87,9 +87,8 @@ def save_without_waiting(session, course):
 
 
 @pytest.fixture
-def on_postgresql(postgres_url):
-    migrate.upgrade(postgres_url)
-    made = sessions_for(postgres_url)
+def on_postgresql(migrated_postgres_url):
+    made = sessions_for(migrated_postgres_url)
     yield made
     made.dispose()
 

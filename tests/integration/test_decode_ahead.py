@@ -5,13 +5,13 @@ from sqlalchemy import update
 
 from enrollment.domain.codes import Code
 from enrollment.domain.errors import DatabaseUnavailable
-from enrollment.storage import migrate
 from enrollment.storage.engine import write_lock
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import BatchRow
 from schemas.files.row_payload import encode_rows
 from tests.support.in_process_service import World, row
 from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
+from tests.support.migrated_databases import migrated_sqlite
 from worker.processing import decode
 
 ROWS = [row(f"learner{number}") for number in range(12)]
@@ -19,8 +19,7 @@ ROWS = [row(f"learner{number}") for number in range(12)]
 
 @pytest.fixture
 def world(tmp_path):
-    url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / "records.sqlite3")
     sessions = sessions_for(url)
     made = World(sessions, batch_rows=2)
     made.rows_at_a_time(8)

@@ -13,7 +13,7 @@ from sqlalchemy import event, select, update
 from enrollment.domain.codes import Code, Lane, Reason, State
 from enrollment.domain.model import Invitation
 from enrollment.runtime import failpoints
-from enrollment.storage import cancellation, invitations, migrate
+from enrollment.storage import cancellation, invitations
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
 from schemas.encoding.compact import pack_json
@@ -28,6 +28,7 @@ from tests.support.in_process_service import (
     row,
 )
 from tests.support.maintenance_env import MaintenanceEnv
+from tests.support.migrated_databases import migrated_sqlite
 from worker.processing import dry_run_overlay
 from worker.processing.processor import Processor
 
@@ -486,8 +487,7 @@ WISHES = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_dry_run_of_any_file_says_what_the_file_then_does(tmp_path, earlier, rows, capacity, how):
-    url = f"sqlite:///{tmp_path / f'{next(NUMBERS)}.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / f"{next(NUMBERS)}.sqlite3")
     sessions = sessions_for(url)
     world = World(sessions, batch_rows=3)
     world.course(COURSE, modes=["audit", "verified"], cohorts=("A",), capacity=capacity)

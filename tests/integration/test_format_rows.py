@@ -10,7 +10,7 @@ from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
-from enrollment.storage import cancellation, crosswalks, migrate, submissions
+from enrollment.storage import cancellation, crosswalks, submissions
 from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.files.formats.detect import FORMAT_NAMES
@@ -25,6 +25,7 @@ from tests.support.format_files import (
     zipped,
 )
 from tests.support.in_process_service import COURSE, OTHER, SERVER, World, csv_of, row
+from tests.support.migrated_databases import migrated_sqlite
 from tests.support.statements import recorded_statements
 
 CLOSED = "course-v1:Uni+Chemistry+2026"
@@ -63,8 +64,7 @@ def mapped(world):
 @pytest.fixture
 def reference(tmp_path):
     """A world of its own, in which the same is asked in JSON."""
-    url = f"sqlite:///{tmp_path / 'reference.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / "reference.sqlite3")
     sessions = sessions_for(url)
     yield prepared(World(sessions))
     sessions.dispose()

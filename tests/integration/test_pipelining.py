@@ -67,13 +67,13 @@ def test_one_of_several_that_fails_takes_the_others_with_it(sessions, names):
 
 def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
     url = postgres_world.sessions.engine.url.render_as_string(hide_password=False)
-    impatient = sessions_for(url, pool_size=1, server_timeout=0.5)
-    naps = [Statement(text("SELECT pg_sleep(0.3)"), {})] * 3
+    impatient = sessions_for(url, pool_size=1, server_timeout=2.0)
+    naps = [Statement(text("SELECT pg_sleep(0.8)"), {})] * 3  # a busy machine may add a second
 
     with impatient.begin() as session:
         assert len(at_once(pipelined(session, *naps))) == 3
     with pytest.raises(DatabaseUnavailable):
-        send(impatient, text("SELECT pg_sleep(0.9)"), {})
+        send(impatient, text("SELECT pg_sleep(2.4)"), {})
     impatient.dispose()
 
 

@@ -14,11 +14,12 @@ from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import CrosswalkEntry
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import failpoints
-from enrollment.storage import crosswalks, migrate
+from enrollment.storage import crosswalks
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import RecordStatesRow
 from tests.support.format_files import zipped
 from tests.support.in_process_service import COURSE, OTHER, World
+from tests.support.migrated_databases import migrated_sqlite
 from tests.support.statements import recorded_statements
 from worker.processing import record_index
 from worker.processing.processor import Processor
@@ -428,8 +429,7 @@ def expected_states(rows):
     is_dry=st.booleans(),
 )
 def test_any_file_leaves_in_a_course_whom_a_record_keeps(tmp_path, rows, batch_rows, seed, is_dry):
-    url = f"sqlite:///{tmp_path / f'{next(NUMBERS)}.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / f"{next(NUMBERS)}.sqlite3")
     sessions = sessions_for(url)
     world = prepared(World(sessions, batch_rows=batch_rows))
     text = canvas(*(",".join(row) for row in rows))

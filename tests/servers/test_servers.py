@@ -95,7 +95,7 @@ def test_a_redis_with_an_append_only_file_remembers_a_kill():
 
 def test_a_held_redis_is_deaf_until_it_is_released():
     with redis_process() as server:
-        url = f"{server.url}?socket_timeout=0.2"
+        url = f"{server.url}?socket_timeout=1.0"
         with redis.Redis.from_url(url, retry=None) as client:
             server.hold()
             with pytest.raises(redis.TimeoutError):
@@ -140,10 +140,12 @@ def test_a_server_uses_the_port_it_was_given():
 def test_the_embedded_redis_answers_at_once_and_is_gone_at_the_end():
     with embedded_redis() as url, redis.Redis.from_url(url) as client:
         client.set("a", 1)
-        begun = time.perf_counter()
+        took = []
         for _ in range(50):
+            begun = time.perf_counter()
             assert client.get("a") == b"1"
-        assert time.perf_counter() - begun < 1
+            took.append(time.perf_counter() - begun)
+        assert min(took) < 0.03, "each waited for Nagle's algorithm: 40 ms"
     with redis.Redis.from_url(url, retry=None) as client, pytest.raises(redis.ConnectionError):
         client.ping()
 

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,11 +41,21 @@ NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 AS_IN_PRODUCTION = ("shared_buffers=1GB", "max_wal_size=4GB")
 
 
+#: Ports that the kernel does not give to connections: while a server is away, nobody takes its port,
+#: and a client that tries to connect to it does not meet itself.
+_PORTS = range(10_240, 32_000)
+#: Each test process begins elsewhere.
+_tried_ports = count(os.getpid() * 7_919)
+
+
 def free_port() -> int:
-    """Returns a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Returns a loopback port that is free, and that this process did not return before."""
+    for number in islice(_tried_ports, len(_PORTS)):
+        port = _PORTS[number % len(_PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 class _Server:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from redis import Redis
 from sqlalchemy import update
@@ -24,8 +23,8 @@ from tests.fault_lab.deliveries.entries import SentMessage
 from tests.fault_lab.deliveries.plans import Plan, Target
 from tests.fault_lab.fault_injectors.base import FAILPOINTS
 from tests.fault_lab.stack.stack import Overrides, Stack
+from tests.support.inbound import abandon_pending
 from tests.support.webhook_receiver import Received, WebhookReceiver
-from worker.inbound.stream_consumer import ABANDONED_MS, GROUP
 
 CALLER = "key:faults"
 #: The channels of the relay.
@@ -128,12 +127,7 @@ class DeliveryRun:
             session.execute(update(RelayPositionRow).values(held_until=PAST))
             session.execute(update(WebhookRow).values(leased_until=None))
         with Redis.from_url(self.stack.redis.url) as redis:
-            pending: Any = redis.xpending_range(entries.REQUESTS, GROUP, "-", "+", 10_000)
-            ids = [each["message_id"] for each in pending]
-            if ids:
-                redis.xclaim(
-                    entries.REQUESTS, GROUP, "nobody", 0, ids, idle=2 * ABANDONED_MS, justid=True
-                )
+            abandon_pending(redis, entries.REQUESTS)
 
     # --- what came of it ------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class WorkersKilled(Fault):
 
     def inject(self) -> None:
         victim = self.choose(self.stack.workers)
-        caught = self.context.moment(lambda: victim.children() and self.in_work(), seconds=5)
+        caught = self.context.moment(lambda: victim.children() and self.in_work(), seconds=30)
         pid = victim.kill()
         if pid and caught:
             self.context.witness(died=victim.name, pid=pid, pending=self.stack.pending())

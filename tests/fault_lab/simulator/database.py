@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from enrollment.storage import migrate
 from enrollment.storage.engine.engines import make_engine
+from tests.support.migrated_databases import migrated_sqlite
 
 
 def migrated() -> sqlite3.Connection:
     """Returns an empty database with the current tables."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.sqlite3"
-        migrate.upgrade(f"sqlite:///{path}")
+        migrated_sqlite(path)
         source = sqlite3.connect(path)
         copy = sqlite3.connect(":memory:")
         source.backup(copy)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from enrollment.storage import migrate
 from tests.support.console_browser import logged_in
 from tests.support.gateway import Gateway
+from tests.support.migrated_databases import migrated_sqlite
 from tests.support.roles import database_with_roles
 
 
@@ -12,8 +12,7 @@ from tests.support.roles import database_with_roles
 def gateway(request, tmp_path_factory):
     """On PostgreSQL gateway and worker have the roles that they have in production."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('console') / 'x.sqlite3'}"
-        migrate.upgrade(url)
+        url = migrated_sqlite(tmp_path_factory.mktemp("console") / "x.sqlite3")
         made = Gateway(url)
         yield made
         made.close()
@@ -28,8 +27,7 @@ def gateway(request, tmp_path_factory):
 @pytest.fixture
 def small(tmp_path):
     """Starts gateways with other settings, on one SQLite database."""
-    url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / "x.sqlite3")
     started = []
 
     def started_with(**settings):

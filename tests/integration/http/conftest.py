@@ -2,8 +2,8 @@
 
 import pytest
 
-from enrollment.storage import migrate
 from tests.support.gateway import Gateway
+from tests.support.migrated_databases import migrated_sqlite
 from tests.support.roles import database_with_roles
 
 
@@ -14,7 +14,7 @@ def gateway(request, tmp_path_factory):
     On PostgreSQL gateway and worker have the roles that they have in production.
     """
     if request.param == "sqlite":
-        yield from _gateway(f"sqlite:///{tmp_path_factory.mktemp('gateway') / 'x.sqlite3'}")
+        yield from _gateway(tmp_path_factory.mktemp("gateway"))
         return
     base_url = request.getfixturevalue("postgres_base_url")
     with database_with_roles(base_url) as urls:
@@ -26,7 +26,7 @@ def gateway(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A gateway on SQLite alone, for what no database decides."""
-    yield from _gateway(f"sqlite:///{tmp_path_factory.mktemp('small') / 'x.sqlite3'}")
+    yield from _gateway(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture
@@ -40,8 +40,7 @@ def alone(database_url):
 @pytest.fixture
 def start(tmp_path):
     """Starts gateways with other settings, on one SQLite database."""
-    url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / "x.sqlite3")
     started = []
 
     def started_with(**settings):
@@ -53,8 +52,7 @@ def start(tmp_path):
         made.close()
 
 
-def _gateway(url):
-    migrate.upgrade(url)
-    made = Gateway(url)
+def _gateway(folder):
+    made = Gateway(migrated_sqlite(folder / "x.sqlite3"))
     yield made
     made.close()

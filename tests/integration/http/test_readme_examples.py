@@ -2,9 +2,9 @@
 
 import pytest
 
-from enrollment.storage import migrate
 from tests.support.documented import examples, is_shown
 from tests.support.gateway import Gateway
+from tests.support.migrated_databases import migrated_sqlite
 
 README = "../README.md"
 COURSE = "course-v1:DemoX+GEO+2026"
@@ -14,8 +14,7 @@ ADA = {"user": "ada", "course_id": COURSE}
 @pytest.fixture
 def tour(tmp_path):
     """A gateway on an empty database, after the first steps of the README."""
-    url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
-    migrate.upgrade(url)
+    url = migrated_sqlite(tmp_path / "x.sqlite3")
     made = Gateway(url)
     course = {"course_name": "Geometry", "capacity": 2}
     assert_shown("curl -X PUT", made.call("PUT", f"courses/{COURSE}", made.admin, json=course))
