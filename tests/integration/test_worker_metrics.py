@@ -5,8 +5,8 @@ from prometheus_client import REGISTRY
 
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from tests.support.in_process_service import request, row
-from worker.inbound.intake import Accepted, Postponed, count_verdicts
 from worker.inbound.messages import MessageRefusal
+from worker.inbound.verdicts import Accepted, Postponed, count_verdicts
 from worker.processing.transaction import ProbePassed, ProcessedBatches, count_result
 
 

@@ -1,12 +1,10 @@
 """Turns messages into submissions: the rules of HTTP, one transaction for many messages."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NamedTuple
-from uuid import UUID
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -17,13 +15,11 @@ from enrollment.domain.errors import (
     Conflict,
     DatabaseUnavailable,
     EnrollmentError,
-    KeyReused,
     Overloaded,
 )
 from enrollment.domain.model import RIGHTS
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.domain.submissions import SubmissionOptions
-from enrollment.runtime.metrics.instruments import INBOUND_REQUESTS
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import open_files
@@ -48,6 +44,7 @@ from worker.inbound.messages import (
     invalid_request,
 )
 from worker.inbound.receive_traces import receive_spans
+from worker.inbound.verdicts import Accepted, Postponed, Verdict, key_reused, verdict_of
 
 log = structlog.get_logger()
 
@@ -61,26 +58,6 @@ _LIMITS = Limits(
     max_json_bytes=2 * MAX_MESSAGE_BYTES,
     batch_rows=MAX_MESSAGE_REQUESTS,
 )
-
-
-class Accepted(NamedTuple):
-    """A message that became a submission, now or earlier."""
-
-    submission_id: UUID
-
-
-class Postponed(NamedTuple):
-    """A message that cannot be accepted yet, with the reason."""
-
-    because: str
-
-
-Verdict = Accepted | MessageRefusal | Postponed
-_RESULTS: Mapping[type[Verdict], str] = {
-    Accepted: "accepted",
-    MessageRefusal: "refused",
-    Postponed: "postponed",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +207,7 @@ class InboundIntake:
             log.error("inbound.not_stored", exc_info=error)
             return internal_error()
         if use.fingerprint != message.fingerprint:
-            return _key_reused()
+            return key_reused()
         return Accepted(use.submission_id)
 
     def _commit(
@@ -258,14 +235,8 @@ class InboundIntake:
         for batch in stored.dispatch:
             self.dispatch(batch)
         return {
-            index: _verdict(result) for index, result in zip(group, stored.results, strict=True)
+            index: verdict_of(result) for index, result in zip(group, stored.results, strict=True)
         }
-
-
-def count_verdicts(verdicts: Iterable[Verdict]) -> None:
-    """Counts requests by what became of them, in the metrics."""
-    for verdict in verdicts:
-        INBOUND_REQUESTS.labels(_RESULTS[type(verdict)]).inc()
 
 
 def _upload(message: InboundMessage, holder: KeyHolder, first_byte: float) -> CompleteUpload:
@@ -289,16 +260,3 @@ def _upload(message: InboundMessage, holder: KeyHolder, first_byte: float) -> Co
         fingerprint=message.fingerprint,
         traceparent=message.traceparent,
     )
-
-
-def _verdict(result: StoreResult) -> Verdict:
-    if isinstance(result, KeyReused):
-        return _key_reused()
-    if isinstance(result, EnrollmentError):
-        return Postponed(str(result))
-    return Accepted(result.submission_id)
-
-
-def _key_reused() -> MessageRefusal:
-    message = "Its id was used before for other requests: give each message an id of its own."
-    return MessageRefusal("idempotency_key_reused", message)

@@ -17,7 +17,7 @@ import structlog
 from redis import Redis, ResponseError
 
 from enrollment.runtime.failpoints import Point, fail_point
-from worker.inbound.intake import InboundIntake, Postponed, Verdict, count_verdicts
+from worker.inbound.intake import InboundIntake
 from worker.inbound.messages import (
     ENTRY_FIELDS,
     MAX_MESSAGE_BYTES,
@@ -29,6 +29,7 @@ from worker.inbound.messages import (
     internal_error,
 )
 from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
+from worker.inbound.verdicts import Postponed, Verdict, count_verdicts
 
 log = structlog.get_logger()
 

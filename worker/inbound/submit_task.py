@@ -18,7 +18,7 @@ from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime import logs
 from enrollment.runtime.broker import READ_TIMEOUT_SECONDS, QueueName, TaskName
 from enrollment.runtime.failpoints import Point, fail_point
-from worker.inbound.intake import Accepted, InboundIntake, Postponed, count_verdicts
+from worker.inbound.intake import InboundIntake
 from worker.inbound.messages import (
     MAX_SENT_ID,
     MessageRefusal,
@@ -27,6 +27,7 @@ from worker.inbound.messages import (
     internal_error,
 )
 from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
+from worker.inbound.verdicts import Accepted, Postponed, count_verdicts
 
 log = structlog.get_logger()
 

@@ -17,9 +17,10 @@ from tests.fault_lab.mutants.registry import (
 )
 from tests.fault_lab.simulator.environment import patched
 from worker.inbound import reply_sender, submit_task
-from worker.inbound.intake import Accepted, InboundIntake
+from worker.inbound.intake import InboundIntake
 from worker.inbound.messages import internal_error
 from worker.inbound.stream_consumer import StreamConsumer
+from worker.inbound.verdicts import Accepted
 from worker.relay.relay import Relay
 
 
