@@ -1,6 +1,7 @@
 """What is no longer kept is deleted in turns, in portions, all of it, and whatever else fails."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -191,7 +192,7 @@ def test_the_first_turn_runs_if_the_last_purge_ended_an_hour_ago(bench):
     before = ended_at(bench.world)
 
     set_turns(bench.world, ended_at=datetime.now(UTC) - timedelta(minutes=61))
-    bench.purge.run_turn()
+    replace(bench.purge, monotonic=lambda: 0.0).run_turn()  # however busy the machine is
 
     assert ended_at(bench.world) > before
 
