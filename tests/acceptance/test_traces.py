@@ -13,7 +13,7 @@ from tests.support.service_processes import ENROLL, bare, open_course, wait_unti
 from tests.support.webhook_receiver import WebhookReceiver
 
 COURSE = "course-v1:Uni+Traced+2026"
-SECRETS = ("ada", "Traced", "enr_", "key:")
+SECRETS = ("zuzanna", "Traced", "enr_", "key:")
 #: Spans of a single request, each a child of the first.
 OF_A_SINGLE = {
     ("enrollment-gateway", "store submission"),
@@ -59,9 +59,9 @@ def test_one_trace_leads_from_the_request_to_its_deliveries(service, collector, 
     with service.http() as http:
         http.post("/courses", json=open_course(COURSE))
         http.post("/webhooks", json={"url": hook.url, "types": ["enrollment.created"]})
-        body = {"user": "ada", "course_details": {"course_id": COURSE}}
+        body = {"user": "zuzanna", "course_details": {"course_id": COURSE}}
         headers = {"Prefer": "wait=20", "traceparent": TRACEPARENT}
-        assert http.post("/enrollment?is=ada", json=body, headers=headers).status_code == 200
+        assert http.post("/enrollment?is=zuzanna", json=body, headers=headers).status_code == 200
     wait_until(lambda: names(collector.of_trace(TRACE)) >= OF_A_SINGLE, service.log)
 
     spans = collector.of_trace(TRACE)
