@@ -110,7 +110,7 @@ def outcomes_of_list_reversed() -> Iterator[None]:
         yield
 
 
-@delivery_mutant
+@delivery_mutant_that_shows(while_servers_are_away)
 def reply_settled_before_sent() -> Iterator[None]:
     """A reply no longer counts as owed before it is sent."""
     real = reply_sender.ReplySender._send

@@ -49,7 +49,7 @@ def while_points_raise(rates: FaultRates) -> bool:
 
 def while_servers_are_away(rates: FaultRates) -> bool:
     """Returns whether database and broker are often away."""
-    return rates.away > 0.04 and rates.broker_down > 0.05
+    return rates.away > 0.05 and rates.broker_down > 0.06
 
 
 def mutant(patch: Patch) -> Patch:
