@@ -140,6 +140,8 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
+        if "unsupported startup parameter" in str(error):
+            advice = "set `ignore_startup_parameters = options` in PgBouncer, as operations.md says"
         yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
     finally:
         sessions.dispose()

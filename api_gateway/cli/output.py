@@ -50,6 +50,11 @@ def show_value(value: object) -> str:
     return terminal_safe(value)
 
 
+def filter_or_all(value: object) -> object:
+    """Returns the value of a filter for a table: an empty one lets all pass."""
+    return "all" if value == [] else value
+
+
 def _show_item(value: object) -> str:
     return terminal_safe(value.get("slug", value) if isinstance(value, dict) else value)
 

@@ -1,7 +1,9 @@
 """The doctor's look at the server, the clock, the disk, and at the names of settings."""
 
 import json
+import socketserver
 from datetime import timedelta
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,8 @@ from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.settings import from_env
 from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
+from tests.support.scripted_server import unused_port
+from tests.support.servers import LOOPBACK
 
 WELL = ServerFacts(17, "17.2", 97, 5, timedelta(seconds=0.1))
 
@@ -99,3 +103,28 @@ def test_without_a_database_the_doctor_says_what_production_needs(enroll):
 
     assert result.exit_code == 0
     assert "note  settings: ENROLL_DATABASE_URL is not set" in result.stdout
+
+
+class _RefusesOptions(socketserver.BaseRequestHandler):
+    """Refuses each client as PgBouncer does one with options that it was not told to ignore."""
+
+    def handle(self):
+        self.request.recv(10_000)
+        message = b"unsupported startup parameter in options: statement_timeout"
+        fields = b"SFATAL\0C08P01\0M" + message + b"\0\0"
+        self.request.sendall(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+
+
+def test_a_pooler_that_refuses_our_options_has_its_own_advice(enroll, monkeypatch):
+    with socketserver.ThreadingTCPServer((LOOPBACK, 0), _RefusesOptions) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        where = f"{LOOPBACK}:{server.server_address[1]}"
+        plain = "sslmode=disable&gssencmode=disable"
+        monkeypatch.setenv("ENROLL_DATABASE_URL", f"postgresql://enroll@{where}/enroll?{plain}")
+        result = enroll("doctor", "--url", f"http://{LOOPBACK}:{unused_port()}")
+        server.shutdown()
+        thread.join()
+
+    assert result.exit_code == 6
+    assert "ignore_startup_parameters = options" in result.stdout

@@ -60,7 +60,7 @@ def test_webhooks_are_listed_shown_replaced_and_removed(run, service):
     service.on("GET", f"/webhooks/{ID}", Answer(200, HOOK))
     service.on("PUT", f"/webhooks/{ID}", Answer(200, HOOK))
     service.on("DELETE", f"/webhooks/{ID}", Answer(204))
-    assert run("list").stdout.splitlines()[1] == f"{ID}\t{URL}\ttrue\t0\tnone\tUni+*\tnone"
+    assert run("list").stdout.splitlines()[1] == f"{ID}\t{URL}\ttrue\t0\tall\tUni+*\tall"
     assert json.loads(run("list", "--json").stdout) == {"webhooks": [HOOK]}
     assert json.loads(run("show", ID).stdout) == HOOK
     assert json.loads(run("replace", ID, URL).stdout) == HOOK

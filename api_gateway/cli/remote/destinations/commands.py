@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from api_gateway.cli.output import examples, print_json, print_table
+from api_gateway.cli.output import examples, filter_or_all, print_json, print_table
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
 from api_gateway.cli.remote.destinations.jobs import reconcile
@@ -30,7 +30,7 @@ def list_destinations(*, service: Service, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        rows = ([each[name] for name in _COLUMNS] for each in found["destinations"])
+        rows = ([filter_or_all(each[name]) for name in _COLUMNS] for each in found["destinations"])
         print_table(_COLUMNS, rows)
 
 

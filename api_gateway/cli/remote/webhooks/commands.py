@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from api_gateway.cli.output import Command, examples, print_json, print_table
+from api_gateway.cli.output import Command, examples, filter_or_all, print_json, print_table
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
 from api_gateway.cli.remote.pages import pages
@@ -47,7 +47,7 @@ def list_webhooks(*, service: Service, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        rows = ([each[name] for name in _COLUMNS] for each in found["webhooks"])
+        rows = ([filter_or_all(each[name]) for name in _COLUMNS] for each in found["webhooks"])
         print_table(_COLUMNS, rows)
 
 
