@@ -15,8 +15,9 @@ PROCESS_GROUPS = (
     ("tests/faults/", "tests/fault_lab/", "tests/scale_out/"),
     ("tests/acceptance/", "tests/browser/"),
 )
-#: Files in these folders whose tests start no process: they use a core all the time.
-WITHOUT_PROCESSES = (
+#: Files in these folders that belong to no group: their tests use a core all the time.
+UNGROUPED = (
+    "tests/acceptance/test_schemathesis.py",
     "tests/fault_lab/deliveries/test_delivery_checks.py",
     "tests/fault_lab/deliveries/test_delivery_simulation.py",
     "tests/fault_lab/test_checker.py",
@@ -33,7 +34,7 @@ _BY_FILE = (
     "tests/unit/",
 )
 #: Long tests, which begin before the many short ones.
-_LONG = "tests/installation/"
+_LONG = ("tests/acceptance/test_schemathesis.py", "tests/installation/")
 
 
 class Scheduling(LoadScopeScheduling):
@@ -60,8 +61,8 @@ def sort_for_processes(items: list[Any]) -> None:
 
 
 def _group_of(nodeid: str) -> int:
-    """Returns the number of its group; that after the last one for tests without processes."""
-    if nodeid.startswith(WITHOUT_PROCESSES):
+    """Returns the number of its group; that after the last one for tests of no group."""
+    if nodeid.startswith(UNGROUPED):
         return len(PROCESS_GROUPS)
     groups = range(len(PROCESS_GROUPS))
     found = (number for number in groups if nodeid.startswith(PROCESS_GROUPS[number]))

@@ -8,7 +8,7 @@ from xdist.remote import Producer
 
 from tests.support.scheduling import (
     PROCESS_GROUPS,
-    WITHOUT_PROCESSES,
+    UNGROUPED,
     Scheduling,
     sort_for_processes,
 )
@@ -31,8 +31,8 @@ def test_groups_are_of_folders_that_are_there():
 
     assert len(set(folders)) == len(folders)
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
-    assert [file for file in WITHOUT_PROCESSES if not (ROOT / file).is_file()] == []
-    assert [file for file in WITHOUT_PROCESSES if not file.startswith(tuple(folders))] == []
+    assert [file for file in UNGROUPED if not (ROOT / file).is_file()] == []
+    assert [file for file in UNGROUPED if not file.startswith(tuple(folders))] == []
 
 
 def test_groups_come_first_then_what_is_long_and_then_the_rest_in_its_order():
@@ -51,4 +51,4 @@ def test_tests_of_a_group_stay_together_and_others_do_not(scheduling):
     assert scope(FIRST) != scope(SECOND)
     assert scope(f"{FILE}::test_1") == scope(f"{FILE}::test_2[a::b]") == FILE
     assert scope(SINGLE) == SINGLE
-    assert scope(f"{WITHOUT_PROCESSES[0]}::test_1") == f"{WITHOUT_PROCESSES[0]}::test_1"
+    assert scope(f"{UNGROUPED[0]}::test_1") == f"{UNGROUPED[0]}::test_1"
