@@ -56,7 +56,7 @@ def page_of_all(
 ) -> list[Submission]:
     """Returns the submissions of all callers, newest first; only those in a state, if one is given.
 
-    No index has all of them by time. Their ids begin with it: where many rows are wanted (all, those
+    No index has all of them by time. Their ids begin with it: where many are wanted (all, those
     that are done, or a long queue), they are read by id. Where few are, they are sorted.
     """
     states = frozenset() if state is None else frozenset({state})

@@ -133,6 +133,20 @@ def test_two_processes_at_once_lease_one_job_of_a_destination(
     assert lease(sessions, "two") is None
 
 
+def test_a_job_that_was_leased_while_its_process_ends_is_free_at_once(
+    destinations: Destinations, sessions: Sessions
+) -> None:
+    destinations.add("lms")
+    queued = queue(sessions, "lms", ReportKind.RECONCILE)
+    loop = make_loop(destinations)
+    loop.request_stop()
+    loop._step()
+    loop.stop()
+    leased = lease(sessions, "two")
+    assert leased is not None
+    assert leased.id == queued
+
+
 def test_connections_of_a_deleted_destination_are_closed(
     destinations: Destinations, sessions: Sessions
 ) -> None:

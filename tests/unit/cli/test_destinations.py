@@ -154,5 +154,5 @@ def test_every_failure_to_read_a_destination_has_a_sentence():
     names = {name for pair in found for name in pair if name}
     assert {"token_refused", "refused", "too_many_pages"} <= names
     names |= {failure_name(kind("")) for kind in CALL_ERRORS}
-    for name in names | {"timeout", "connect_timeout", "not_reachable", "internal_error"}:
+    for name in names | {"timeout", "too_many_states", "internal_error"}:
         assert describe_job_failure("lms", name) != f"lms: {name}", name

@@ -25,6 +25,7 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "foreign_link": ("its list goes on at another address", _NO_LIST),
     "repeated_page": ("its list has the same page twice", _NO_LIST),
     "too_many_pages": ("its list has no end", _NO_LIST),
+    "too_many_states": ("it has more enrollments than can be compared", _NO_LIST),
     "internal_error": ("the service failed", "its operator finds why in the log of beat"),
     "removed": ("the destination was removed", "add it again if it is needed"),
 }
