@@ -15,7 +15,7 @@ from tests.integration.test_webhooks import ENCRYPTION, Hooks
 from tests.support.in_process_service import COURSE, request, row
 from tests.support.service_processes import wait_until
 from tests.support.webhook_receiver import WebhookReceiver, answers
-from worker.background import sending_loop
+from worker.background import keyed_threads, sending_loop
 from worker.deliveries import delivery_loop, endpoint_delivery, fan_out
 from worker.deliveries.delivery_loop import DeliveryLoop
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
@@ -79,7 +79,7 @@ def test_an_endpoint_for_which_there_was_no_thread_has_its_turn_later(hooks, enr
         hook = hooks.add(receiver.url, types=[CREATED])
         enroll("ada")
         loop = DeliveryLoop(hooks.sessions, hooks.delivery)
-        monkeypatch.setattr(delivery_loop, "threading", SimpleNamespace(Thread=ScarceThread))
+        monkeypatch.setattr(keyed_threads, "threading", SimpleNamespace(Thread=ScarceThread))
         loop.start()
         try:
             wait_until(lambda: hooks.log(hook, DeliveryState.DELIVERED))
