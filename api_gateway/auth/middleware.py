@@ -57,7 +57,8 @@ class Admission(Protocol):
 class MetricsReaders:
     """Authenticates requests for metrics, which are needed most while the database is away.
 
-    Credentials with which metrics were requested in the last hour are then accepted as they were.
+    Credentials with which metrics were requested in the last hour are then accepted as they were,
+    and also while the keys of the tokens' issuer cannot be read.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class MetricsReaders:
     ) -> None:
         self._authenticator = authenticator
         self._clock = clock
-        #: Callers by the hash of their credentials.
+        #: Callers by the hash of their credentials, of which other headers are no part: a caller
+        #: cannot take the places of others.
         self._known = CallerCache[bytes](MAX_READERS)
 
     async def identify(self, req: falcon.asgi.Request) -> Caller | None:
         """Returns the caller. Raises Problem 401, 503; DatabaseUnavailable, Overloaded."""
-        headers = req.get_header("X-Edx-Api-Key") or "", req.get_header("Authorization") or ""
-        digest = sha256("\n".join(headers).encode()).digest()
+        key, token = self._authenticator.authenticator.credentials(req)
+        digest = sha256(f"{key or ''}\n{token or ''}".encode()).digest()
         known = self._known.get(digest, self._clock())
         if known is None:
             caller = await self._authenticator.identify(req)
@@ -81,7 +83,9 @@ class MetricsReaders:
                     caller = await self._authenticator.identify(req)
             except (EnrollmentError, TimeoutError):
                 return known[1]
-            except Problem:
+            except Problem as problem:
+                if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
+                    return known[1]
                 self._known.put(digest, None, self._clock())
                 raise
         if caller is not None:

@@ -33,7 +33,11 @@ class FoundRow(NamedTuple):
 
 
 class SearchPosition(NamedTuple):
-    """Where a search goes on: after a submission (None: at the newest), at a batch of the next."""
+    """Where a search goes on: after a submission (None: at the newest), at a batch of the next.
+
+    With a batch the place is right before its file, so that submissions that came meanwhile do not
+    take the file's place.
+    """
 
     after: SubmissionPageKey | None = None
     ordinal: int = 0
@@ -72,7 +76,8 @@ class LearnerSearch:
             if submission.kind is Kind.BULK:
                 stopped_at = await self._search_file(submission, ordinal)
                 if stopped_at is not None:
-                    return FoundRows(self._rows, SearchPosition(after, stopped_at), since)
+                    position = SearchPosition(_right_before(submission), stopped_at)
+                    return FoundRows(self._rows, position, since)
             after, ordinal = SubmissionPageKey(submission.received_at, submission.id), 0
         is_last = len(listed) < MAX_SEARCHED_SUBMISSIONS
         return FoundRows(self._rows, None if is_last else SearchPosition(after), since)
@@ -104,6 +109,11 @@ class LearnerSearch:
             if number < _BATCHES_PER_READ:
                 return None
         return ordinal
+
+
+def _right_before(submission: Submission) -> SubmissionPageKey:
+    """Returns the key after which a list begins with a submission."""
+    return SubmissionPageKey(submission.received_at, UUID(int=submission.id.int + 1))
 
 
 def _search_batches(

@@ -72,6 +72,40 @@ def test_the_list_of_states_is_the_part_of_the_list_in_these_states(
     assert listed(busy, states, 2) == [one for one in everything if one[1] in states]
 
 
+def listed_of_all(world, state: State | None, limit: int):
+    """Returns ids and states of all pages of the list of all callers."""
+    found, after = [], None
+    while True:
+        with world.sessions.read() as session:
+            page = submission_views.page_of_all(session, state=state, after=after, limit=limit)
+            page = queries.complete_singles(session, page)
+        found += [(one.id, one.state) for one in page]
+        if len(page) < limit:
+            return found
+        after = SubmissionPageKey(page[-1].received_at, page[-1].id)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("most_waiting", [10_000, 0])
+def test_the_list_of_all_callers_is_complete_in_each_state(busy, monkeypatch, state, most_waiting):
+    monkeypatch.setattr(submission_views, "MAX_WAITING_BATCHES", most_waiting)
+    everything = listed_of_all(busy, None, 100)
+
+    assert len(everything) > len(listed(busy, (), 100))
+    assert listed_of_all(busy, state, 2) == [one for one in everything if one[1] is state]
+
+
+def test_a_long_queue_of_all_callers_is_read_by_id(busy, monkeypatch):
+    # by time no index has it: all submissions would be read
+    monkeypatch.setattr(submission_views, "MAX_WAITING_BATCHES", 0)
+    with recorded_statements(busy.sessions.engine) as seen, busy.sessions.read() as session:
+        submission_views.page_of_all(session, state=State.QUEUED, after=None, limit=2)
+    pages = [statement for statement in map(str, seen) if "ORDER BY" in statement]
+
+    assert len(pages) == 2
+    assert all("ORDER BY submission.id DESC" in statement for statement in pages)
+
+
 def test_a_page_takes_as_many_statements_for_many_singles_as_for_one(world):
     world.course()
     for n in range(5):

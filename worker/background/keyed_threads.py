@@ -28,16 +28,20 @@ class KeyedThreads:
         *,
         most: int | None = None,
         group: Hashable = None,
-    ) -> None:
-        """Starts work, unless the key has some, or its group has `most`; `work` raises nothing."""
+    ) -> bool:
+        """Starts work, unless the key has some, or its group has `most`; `work` raises nothing.
+
+        Returns whether it was started.
+        """
         with self._lock:
             busy = sum(each == group for _, each in self._running.values())
             is_full = most is not None and busy >= most
             if key in self._running or is_full or self._stopped.is_set():
-                return
+                return False
             thread = threading.Thread(target=self._run, args=(key, work), daemon=True)
             thread.start()  # raises if the system has no thread left: then it is not running
             self._running[key] = thread, group
+            return True
 
     def keys(self) -> set[UUID]:
         """Returns the keys that have work."""

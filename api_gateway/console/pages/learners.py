@@ -34,6 +34,8 @@ from schemas.outcomes import dump_outcome
 #: Enrollments that are shown, those of them with their history, events of each and of all.
 _ENROLLMENTS, _HISTORIES, _EVENTS, _SHOWN_EVENTS = 200, 25, 50, 200
 _FOUND = 20
+#: The largest number of a batch in its file that can be stored.
+_MAX_ORDINAL = 2**31 - 1
 _READ = (("learner", "GET"), ("enrollments", "GET"))
 _READ_ROWS = (("submissions", "GET"), ("submission_outcomes", "GET"))
 
@@ -144,23 +146,23 @@ def _read_start(req: Request) -> SearchPosition:
     text = read_cursor(req)
     if text is None:
         return SearchPosition()
-    received_at, id_, ordinal = [*text.split(" "), "", ""][:3]
     try:
-        number = int(ordinal)
-        if not received_at:
-            return SearchPosition(None, number)
+        received_at, id_, ordinal = text.split(" ")
         at = EPOCH + timedelta(microseconds=int(received_at))
-        return SearchPosition(SubmissionPageKey(at, UUID(id_)), number)
+        position = SearchPosition(SubmissionPageKey(at, UUID(id_)), int(ordinal))
     except (ValueError, OverflowError) as error:
         raise invalid_cursor(req.get_param("cursor") or "") from error
+    if not 0 <= position.ordinal <= _MAX_ORDINAL:
+        raise invalid_cursor(req.get_param("cursor") or "")
+    return position
 
 
 def _link_to(req: Request, position: SearchPosition | None) -> str | None:
-    if position is None:
+    if position is None or position.after is None:
         return None
-    after = position.after
-    key = " " if after is None else f"{microseconds(after.received_at)} {after.id}"
-    return with_parameter(req, "cursor", encode_cursor(f"{key} {position.ordinal}"))
+    received_at, id_ = position.after
+    key = f"{microseconds(received_at)} {id_} {position.ordinal}"
+    return with_parameter(req, "cursor", encode_cursor(key))
 
 
 def _find_names(session: Session, text: str) -> set[str]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.destinations.differences import Difference, DifferenceKind
@@ -154,20 +154,16 @@ def lease_next(
     It is begun anew unless it has a place at which to go on.
 
     A destination has one job at a time: none of a destination that is `busy` here, or that another
-    process has a job of.
+    process has a job of. The destination is locked, so that no two processes lease two of its jobs.
     """
-    other = aliased(_ROW)
-    has_turn = (
-        select(other.id)
-        .where(other.destination_id == _ROW.destination_id, other.leased_until > now)
-        .exists()
-    )
+    has_turn = _has_turn(now)
     oldest = (
         select(_ROW.id, _ROW.place)
-        .where(_ROW.state.in_(_OPEN), ~has_turn, _ROW.destination_id.not_in(busy))
+        .join(DestinationRow, DestinationRow.id == _ROW.destination_id)
+        .where(has_turn, _ROW.destination_id.not_in(busy))
         .order_by(_ROW.created, _ROW.id)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True, of=DestinationRow)
     )
     found = session.execute(oldest).one_or_none()
     if found is None:
@@ -181,8 +177,22 @@ def lease_next(
     report_id, place = found
     if place is None:
         values["counts"] = {}
-    session.execute(update(_ROW).where(_ROW.id == report_id).values(values))
+    # Again, with the destination locked: another process may have leased a job of it since then.
+    leased = update(_ROW).where(_ROW.id == report_id, has_turn).values(values)
+    if session.scalar(leased.returning(_ROW.id)) is None:
+        return None
     return _report(tuple(session.execute(_SELECT.where(_ROW.id == report_id)).one()))
+
+
+def _has_turn(now: datetime) -> ColumnElement[bool]:
+    """SQL condition: a job is to be done, and no process is at one of its destination."""
+    other = aliased(_ROW)
+    is_at_another = (
+        select(other.id)
+        .where(other.destination_id == _ROW.destination_id, other.leased_until > now)
+        .exists()
+    )
+    return _ROW.state.in_(_OPEN) & ~is_at_another
 
 
 def renew(session: Session, report_id: UUID, holder: str, *, until: datetime) -> None:

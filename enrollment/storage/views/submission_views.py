@@ -56,18 +56,20 @@ def page_of_all(
 ) -> list[Submission]:
     """Returns the submissions of all callers, newest first; only those in a state, if one is given.
 
-    No index has all of them by time. Their ids begin with it: where most rows are wanted, they are
-    read by id. Where few are (open and cancelled ones), they are sorted.
+    No index has all of them by time. Their ids begin with it: where many are wanted (all, those
+    that are done, or a long queue), they are read by id. Where few are, they are sorted.
     """
     states = frozenset() if state is None else frozenset({state})
     is_by_id = state in {None, State.DONE}
+    if state is State.QUEUED:
+        is_by_id = _has_long_queue(session)
     found: dict[UUID, Submission] = {}
     for query in _queries(session, None, states):
         rows = _page_by_id(query, after, limit) if is_by_id else _page_of(query, after, limit)
         for row in session.execute(rows):
             found[row.id] = submission_of(row)
     if is_by_id:
-        return sorted(found.values(), key=lambda one: one.id, reverse=True)
+        return sorted(found.values(), key=lambda one: one.id, reverse=True)[:limit]
     newest_first = sorted(found.values(), key=lambda one: (one.received_at, one.id), reverse=True)
     return newest_first[:limit]
 
@@ -167,8 +169,13 @@ def _queries(
         yield _CANCELLED.where(is_own)
 
 
+def _has_long_queue(session: Session) -> bool:
+    """Whether more batches of singles wait than are looked up one by one."""
+    return session.scalars(_NUMBER_WAITING).one() > MAX_WAITING_BATCHES
+
+
 def _open_singles(session: Session, caller: str | None) -> Select[*tuple[Any, ...]]:
-    if session.scalars(_NUMBER_WAITING).one() > MAX_WAITING_BATCHES:
+    if _has_long_queue(session):
         return _PUBLISHED.where(
             true() if caller is None else SubmissionRow.caller == caller,
             SubmissionRow.batch_id.is_not(None),

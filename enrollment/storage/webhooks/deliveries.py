@@ -200,18 +200,25 @@ class MessageState(NamedTuple):
 
 
 def find_states(session: Session, message_ids: Collection[UUID]) -> list[MessageState]:
-    """Returns the deliveries of messages to all endpoints, in one statement."""
-    if not message_ids:
+    """Returns the deliveries of messages to all endpoints, those to the oldest endpoint first.
+
+    Endpoints are named in the statement, since the index of messages begins with them: SQLite would
+    read all deliveries.
+    """
+    endpoints = select(WebhookRow.id, WebhookRow.url).order_by(WebhookRow.created, WebhookRow.id)
+    urls = {row.id: row.url for row in session.execute(endpoints)}
+    if not message_ids or not urls:
         return []
     row = WebhookDeliveryRow
-    query = (
-        select(row.message_id, row.webhook_id, WebhookRow.url, row.state)
-        .join(WebhookRow, WebhookRow.id == row.webhook_id)
-        .where(row.message_id.in_(message_ids))
-        .order_by(WebhookRow.created, WebhookRow.id)
+    query = select(row.message_id, row.webhook_id, row.state).where(
+        row.webhook_id.in_(urls), row.message_id.in_(message_ids)
     )
-    found = (MessageState._make(each) for each in session.execute(query))
-    return [each._replace(state=DeliveryState(each.state)) for each in found]
+    found = [
+        MessageState(message_id, webhook_id, urls[webhook_id], DeliveryState(state))
+        for message_id, webhook_id, state in session.execute(query)
+    ]
+    order = {webhook_id: number for number, webhook_id in enumerate(urls)}
+    return sorted(found, key=lambda one: order[one.webhook_id])
 
 
 def page(

@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from uuid import UUID
 
 import pytest
 
@@ -165,7 +166,36 @@ def test_a_search_goes_on_where_it_ended(small, monkeypatch, bound):
     assert found == [second, first]
 
 
-@pytest.mark.parametrize("cursor", ["x", "eA", encode_cursor("1 x 1"), encode_cursor("  x")])
+def test_a_search_goes_on_there_though_another_file_came_meanwhile(small, monkeypatch):
+    gateway = small(batch_rows="1")
+    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+    course_id = gateway.course(AUDIT)
+    many = [f"u{number},{course_id},x" for number in range(20)]
+    path, _ = planned(gateway, registrar, rows(f"sought,{course_id},x", *many))
+    monkeypatch.setattr(learner_rows, "MAX_SEARCHED_BATCHES", 1)
+    pages = [registrar.get("/console/rows", params={"user": "sought"}).text]
+    planned(gateway, registrar, rows(*many))
+    while following := re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', pages[-1]):
+        pages.append(registrar.get(following[1].replace("&amp;", "&")).text)
+
+    assert [f'"{path}"' in page for page in pages] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "eA",
+        encode_cursor("1 x 1"),
+        encode_cursor("  x"),
+        encode_cursor("  1"),
+        encode_cursor(f"1 {UUID(int=1)} -1"),
+        encode_cursor(f"1 {UUID(int=1)} {2**31}"),
+        encode_cursor(f"1 {UUID(int=1)} {10**30}"),
+        encode_cursor(f"1 {UUID(int=1)} 1 1"),
+        encode_cursor(f"{10**30} {UUID(int=1)} 1"),
+    ],
+)
 def test_a_search_goes_on_at_no_other_place(registrar, cursor):
     sought = {"user": "ada", "cursor": cursor}
 

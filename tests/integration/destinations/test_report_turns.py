@@ -117,6 +117,36 @@ def test_a_destination_has_one_job_at_a_time_of_all_processes(
     assert leased.id == second
 
 
+def test_two_processes_at_once_lease_one_job_of_a_destination(
+    destinations: Destinations, sessions: Sessions
+) -> None:
+    if sessions.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one transaction that writes at a time")
+    destinations.add("lms")
+    queue(sessions, "lms", ReportKind.RECONCILE)
+    queue(sessions, "lms", ReportKind.PULL)
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=60)
+    with sessions.begin() as session:
+        assert reports.lease_next(session, "one", now=now, until=until) is not None
+        assert lease(sessions, "two") is None
+    assert lease(sessions, "two") is None
+
+
+def test_a_job_that_was_leased_while_its_process_ends_is_free_at_once(
+    destinations: Destinations, sessions: Sessions
+) -> None:
+    destinations.add("lms")
+    queued = queue(sessions, "lms", ReportKind.RECONCILE)
+    loop = make_loop(destinations)
+    loop.request_stop()
+    loop._step()
+    loop.stop()
+    leased = lease(sessions, "two")
+    assert leased is not None
+    assert leased.id == queued
+
+
 def test_connections_of_a_deleted_destination_are_closed(
     destinations: Destinations, sessions: Sessions
 ) -> None:

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
-from api_gateway.auth import authentication
+from api_gateway.auth import authentication, middleware
+from api_gateway.http.problems import unavailable
 from enrollment.domain.destinations.deliveries import QueuedState
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.credentials import api_keys
@@ -177,6 +178,33 @@ def test_a_key_reads_metrics_while_the_database_is_away(gateway, monkeypatch):
     assert gateway.get("/metrics", other).status_code == 403
     assert gateway.get("/metrics", unknown).status_code == 503
     assert gateway.get("/api/enrollment/v1/courses", reader).status_code == 503
+
+
+def test_a_key_reads_metrics_while_credentials_cannot_be_checked(gateway, monkeypatch):
+    reader, unknown = gateway.key("read", name=fresh("k")), gateway.key("read", name=fresh("k"))
+    assert gateway.get("/metrics", reader).status_code == 200
+
+    async def fail(*_):
+        raise unavailable("The token issuer's keys cannot be read; try again.")
+
+    monkeypatch.setattr(authentication.Authenticator, "identify", fail)
+    assert gateway.get("/metrics", reader).status_code == 200
+    assert gateway.get("/metrics", unknown).status_code == 503
+
+
+def test_a_key_does_not_take_the_place_of_another_by_other_headers(gateway, monkeypatch):
+    monkeypatch.setattr(authentication, "KEY_CACHE_SECONDS", 0.0)
+    reader, other = gateway.key("read", name=fresh("k")), gateway.key("enroll", name=fresh("k"))
+    assert gateway.get("/metrics", reader).status_code == 200
+    for number in range(middleware.MAX_READERS + 1):
+        headers = {**other, "Authorization": f"Basic {number}"}
+        assert gateway.get("/metrics", headers).status_code == 403
+
+    async def fail(*_):
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(type(gateway.parts.database), "read", fail)
+    assert gateway.get("/metrics", reader).status_code == 200
 
 
 def test_a_key_that_was_revoked_reads_no_metrics(gateway, monkeypatch):

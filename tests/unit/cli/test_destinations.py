@@ -1,10 +1,15 @@
 """Destinations from the command line."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from api_gateway.cli.remote.destinations.failures import describe_job_failure
+from enrollment.runtime.outbound.exchanges import CALL_ERRORS, failure_name
 from tests.support.scripted_server import Answer
+from worker.destinations import openedx
 
 URL = "https://lms.example.org"
 LMS = {
@@ -110,3 +115,44 @@ def test_states_are_sent_again(run, service):
     service.on("POST", "/destinations/lms/deliveries/17/retry", Answer(202, DELIVERY))
     assert run("retry", "lms").stdout.strip() == "1,200 to be sent again."
     assert json.loads(run("retry", "lms", "17", "--json").stdout) == {"queued": 1}
+
+
+REPORT = {"id": "018f3f7e-0000-7000-8000-000000000001", "state": "failed", "counts": {}}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("not_reachable", "it cannot be reached"),
+        ("not_reachable", "enroll destinations show lms"),
+        ("token_refused (status 401)", "it gave no token. Error: token_refused (status 401)."),
+        ("token_refused (status 401)", "enroll destinations put lms"),
+        ("a sentence", "lms: a sentence\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("job", "words_of_command"),
+    [
+        ("reconcile", ["destinations", "reconcile", "lms"]),
+        ("pull", ["courses", "pull", "--from", "lms"]),
+        ("import", ["enrollments", "import", "--from", "lms"]),
+    ],
+)
+def test_a_job_that_failed_says_why_and_what_helps(
+    enroll, service, job, words_of_command, error, words
+):
+    service.on("POST", f"/destinations/lms/{job}", Answer(202, {**REPORT, "error": error}))
+    result = enroll(*words_of_command, "--url", service.url)
+    assert result.exit_code == 2  # 3 is for the service itself
+    assert words in result.stderr
+
+
+def test_every_failure_to_read_a_destination_has_a_sentence():
+    sources = Path(openedx.__file__).parent.glob("*.py")
+    raised = re.compile(r'LmsFailure\(\s*"(\w+)"(?: if .*? else "(\w+)")?')
+    found = [names for source in sources for names in raised.findall(source.read_text())]
+    names = {name for pair in found for name in pair if name}
+    assert {"token_refused", "refused", "too_many_pages"} <= names
+    names |= {failure_name(kind("")) for kind in CALL_ERRORS}
+    for name in names | {"timeout", "too_many_states", "internal_error"}:
+        assert describe_job_failure("lms", name) != f"lms: {name}", name

@@ -96,7 +96,8 @@ class ReportLoop:
         self.clients.close_others(existing | busy)
         if len(busy) >= MAX_JOBS or (report := self.lease_next(busy)) is None:
             return _POLL_SECONDS
-        self._jobs.start(report.destination_id, partial(self._try, report))
+        if not self._jobs.start(report.destination_id, partial(self._try, report)):
+            self._release(report)  # the process ends: another one need not wait for the lease
         return 0.0
 
     def _try(self, report: DestinationReport) -> bool:
@@ -127,8 +128,12 @@ class ReportLoop:
         except LeaseLost:
             log.warning("destination.report_lost", report=str(report.id))
         except _Stopped:
-            with suppress(LeaseLost), self.sessions.begin() as session:
-                reports.release(session, report.id, self.holder)
+            self._release(report)
+
+    def _release(self, report: DestinationReport) -> None:
+        """Lets another process do a job at once."""
+        with suppress(LeaseLost), self.sessions.begin() as session:
+            reports.release(session, report.id, self.holder)
 
     def _queue_pulls(self) -> None:
         """Queues the pulls of courses whose time has come."""

@@ -11,6 +11,7 @@ from api_gateway.cli.exit_codes import CHECK_FAILED, Refused
 from api_gateway.cli.output import examples, print_json
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
+from api_gateway.cli.remote.destinations.failures import describe_job_failure
 from api_gateway.cli.remote.files import CSV_TYPE, output_option, save_stream
 from api_gateway.cli.remote.waiting import OUTAGE_PATIENCE_SECONDS
 
@@ -119,6 +120,5 @@ def run_job(
         pause(_POLL_SECONDS)
         report = service.get(link, params={"limit": "1"}, patience=OUTAGE_PATIENCE_SECONDS).json()
     if report["state"] == "failed":
-        message = f"{name}: {report['error']}"
-        raise Refused(message)
+        raise Refused(describe_job_failure(name, report["error"] or "internal_error"))
     return report
