@@ -68,6 +68,7 @@ def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     register(app, processor, maintenance, purge, notifier)
     register_submit(app, make_calls(settings, sessions, notifier.dispatch))
     connect_traces(process.kind)
+    _connect_start_check(sessions)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process.kind)
     if process.kind == ProcessKind.WORKER:
@@ -109,9 +110,8 @@ def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:
     beat_init.connect(report, weak=False)
 
 
-def _connect_process_signals(processor: Processor) -> None:
-    """Connects handlers to the start of the worker, and to start and end of its child process."""
-    sessions = processor.sessions
+def _connect_start_check(sessions: Sessions) -> None:
+    """Makes worker and beat look at the database before they do anything."""
 
     def check_database(**_: Any) -> None:
         """Refuses to start on a database that may lose commits, or on tables of a later release.
@@ -126,9 +126,16 @@ def _connect_process_signals(processor: Processor) -> None:
         finally:
             sessions.dispose()
 
+    worker_init.connect(check_database, weak=False)
+    beat_init.connect(check_database, weak=False)
+
+
+def _connect_process_signals(processor: Processor) -> None:
+    """Connects handlers to start and end of the worker's child process."""
+
     def start_child(**_: Any) -> None:
         """Drops the parent's connections, which a forked child must not use, and tunes the GC."""
-        sessions.engine.dispose(close=False)
+        processor.sessions.engine.dispose(close=False)
         relax_gc()
 
     def stop_child(**_: Any) -> None:
@@ -136,7 +143,6 @@ def _connect_process_signals(processor: Processor) -> None:
         processor.transaction.overlays.close()
         processor.transaction.records.close()
 
-    worker_init.connect(check_database, weak=False)
     worker_process_init.connect(start_child, weak=False)
     worker_process_shutdown.connect(stop_child, weak=False)
 

@@ -1,5 +1,6 @@
 """The checks of `enroll doctor`: settings, database, Redis, broker, machine, gateway."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -291,4 +292,6 @@ def check_gateway(url: str, *, is_named: bool) -> CheckResult:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Returns the message, without the client that redis-py prints for each Sentinel."""
+    words = " ".join(str(error).split())
+    return re.sub(r"<redis\S*\(.*?\)>\)>\)> - ", "", words) or type(error).__name__

@@ -4,8 +4,10 @@ import json
 import subprocess
 
 import pytest
+from sqlalchemy import text
 
 from enrollment.storage import migrate
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.gateway import Gateway
 from tests.support.outage_client import OutageClient, assert_unavailable
 from tests.support.servers import free_port, postgres_process
@@ -41,6 +43,7 @@ def records_of(running):
     [
         (["gateway", "--port", "0"], 3),
         (["worker"], 3),
+        (["beat"], 3),
         (["up", "--port", "0"], 2),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
@@ -54,6 +57,23 @@ def test_a_process_does_not_start_on_what_loses_commits_and_says_why(
     assert process.process.returncode == status
     assert "set fsync=on: accepted requests can be lost in a power cut" in process.log()
     assert f"set {ACCEPT}=true" in process.log()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["gateway", "--port", "0"], ["worker"], ["beat"]], ids=" ".join)
+def test_a_process_does_not_start_on_the_tables_of_a_later_release(
+    tmp_path, environment, postgres_url, words
+):
+    sessions = sessions_for(postgres_url, pool_size=1)
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    sessions.dispose()
+    process = Running(tmp_path, words, environment).start()
+    wait_until(lambda: process.process.poll() is not None, process.log)
+
+    assert process.process.returncode == 3
+    assert "its tables are at 9999" in process.log()
+    assert "process.ready" not in process.log()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from api_gateway.cli import doctor_checks
-from api_gateway.cli.doctor_checks import check_disk, check_server
+from api_gateway.cli.doctor_checks import check_disk, check_redis, check_server
 from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.settings import from_env
 from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
@@ -128,3 +128,13 @@ def test_a_pooler_that_refuses_our_options_has_its_own_advice(enroll, monkeypatc
 
     assert result.exit_code == 6
     assert "ignore_startup_parameters = options" in result.stdout
+
+
+def test_sentinels_that_do_not_answer_are_said_without_their_clients():
+    hosts = f"{LOOPBACK}:{unused_port()},{LOOPBACK}:{unused_port()}"
+    found = list(check_redis(f"redis+sentinel://{hosts}/primary/0", is_named=True))
+
+    assert [(each.mark, each.subject) for each in found] == [("wrong", "redis")]
+    assert found[0].message.startswith("No master found for 'primary' : ")
+    assert "ConnectionError" in found[0].message or "Error 111" in found[0].message
+    assert "<redis" not in found[0].message
