@@ -172,8 +172,11 @@ def close_data_folder(settings: Settings) -> None:
 def open_sessions(data_dir: Path) -> Iterator[Sessions]:
     """Opens the database named by ENROLL_DATABASE_URL, or SQLite in the data folder.
 
-    Raises CannotRun if the folder does not exist, SettingsError.
+    Raises CannotRun if the folder does not exist, or the tables belong to a later release;
+    SettingsError, DatabaseUnavailable.
     """
+    from enrollment.storage import migrate
+
     settings = load_settings(data_dir)
     is_embedded = settings.database_url == sqlite_url(settings.data_dir)
     if is_embedded and not settings.data_dir.is_dir():
@@ -184,6 +187,10 @@ def open_sessions(data_dir: Path) -> Iterator[Sessions]:
         raise CannotRun(message)
     sessions = sessions_for(settings.database_url, pool_size=1)
     try:
+        with sessions.read() as session:
+            migrate.refuse_later_release(session)
         yield sessions
+    except migrate.LaterRelease as error:
+        raise CannotRun(str(error)) from error
     finally:
         sessions.dispose()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from api_gateway.auth.signing_keys import parse_signing_keys
 from enrollment.runtime.setting_names import VARIABLES
@@ -43,6 +43,24 @@ def test_keys_are_made_listed_and_revoked(enroll, scopes_of):
     assert scopes_of(text) is None
     assert "revoked" in enroll("keys", "list").stdout
     assert enroll("keys", "revoke", 1).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("keys", "list"), ("keys", "revoke", "1"), ("batches", "list"), ("verify",)],
+    ids=str,
+)
+def test_no_command_uses_the_tables_of_a_later_release(enroll, tmp_path, words):
+    enroll("db", "upgrade")
+    sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    sessions.dispose()
+
+    result = enroll(*words)
+
+    assert result.exit_code == 2
+    assert "The database belongs to a later release" in result.stderr
 
 
 def test_what_happens_to_keys_is_logged_without_the_keys(enroll):
