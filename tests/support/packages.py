@@ -32,6 +32,9 @@ for name in {PACKAGES}:
             except ModuleNotFoundError as missing:
                 print(module.name, missing.name)
 """
+#: What it prints without the extra `local`, and without `otel`: a module, and what it imports.
+LACKS_LOCAL = ["api_gateway.local_stack.embedded_redis", "fakeredis"]
+LACKS_TRACES = ["enrollment.runtime.tracing.recorder", "opentelemetry"]
 _MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "PYTHON", "WHEELS")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from celery.app.task import Context
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
@@ -69,7 +70,7 @@ class CallWorker:
         if not self._queue.calls:
             return 0
         call = self._queue.calls.pop(0)
-        request = SimpleNamespace(request=SimpleNamespace(id=call.task_id))
+        request = SimpleNamespace(request=Context(id=call.task_id))
         try:
             self._task(request, **call.arguments)
         except ProcessCrashed:

@@ -145,7 +145,11 @@ class Environment:
         return wait
 
     def __enter__(self) -> Self:
-        clock = SimpleNamespace(monotonic=self._worker_clock, thread_time=float)
+        clock = SimpleNamespace(
+            monotonic=self._worker_clock,
+            thread_time=float,
+            time_ns=lambda: int(self._worker_clock() * 1e9),
+        )
         self._undo.enter_context(patched(failpoints, "_armed", _FailPoints(self)))
         self._undo.enter_context(patched(processor, "time", clock))
         self._undo.enter_context(patched(claims, "_lock", self._skipping(claims._lock)))
