@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api_gateway.cli.exit_codes import CannotRun
@@ -168,6 +169,12 @@ def close_data_folder(settings: Settings) -> None:
         create_folder(settings.data_dir)
 
 
+def missing_sqlite_file(url: str) -> str | None:
+    """Returns the SQLite file that the URL names if there is none; a connection would create it."""
+    path = make_url(url).database or ""
+    return path if url.startswith("sqlite") and not Path(path).is_file() else None
+
+
 @contextmanager
 def open_sessions(data_dir: Path) -> Iterator[Sessions]:
     """Opens the database named by ENROLL_DATABASE_URL, or SQLite in the data folder.
@@ -175,6 +182,7 @@ def open_sessions(data_dir: Path) -> Iterator[Sessions]:
     Raises CannotRun if the folder does not exist, or the tables belong to a later release;
     SettingsError, DatabaseUnavailable.
     """
+    from enrollment.domain.errors import DatabaseUnavailable
     from enrollment.storage import migrate
 
     settings = load_settings(data_dir)
@@ -185,6 +193,9 @@ def open_sessions(data_dir: Path) -> Iterator[Sessions]:
             "name another --data-dir, or set ENROLL_DATABASE_URL."
         )
         raise CannotRun(message)
+    if (missing := missing_sqlite_file(settings.database_url)) is not None:
+        message = f"there is no {missing}"
+        raise DatabaseUnavailable(message)
     sessions = sessions_for(settings.database_url, pool_size=1)
     try:
         with sessions.read() as session:

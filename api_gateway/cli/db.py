@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import click
-from sqlalchemy.engine import make_url
 
-from api_gateway.cli.context import create_folder, data_dir_option, load_settings
+from api_gateway.cli.context import (
+    create_folder,
+    data_dir_option,
+    load_settings,
+    missing_sqlite_file,
+)
 from api_gateway.cli.exit_codes import CHECK_FAILED, CannotRun, CheckFailed, Interrupted
 from api_gateway.cli.output import examples, json_option, print_json
 from enrollment.runtime.settings import Settings
@@ -69,10 +73,9 @@ def check(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     from enrollment.storage import migrate
 
     url = load_settings(data_dir).database_url
-    is_missing = url.startswith("sqlite") and not Path(make_url(url).database or "").is_file()
-    # Without a file all migrations are missing; a connection would create it.
     try:
-        pending = migrate.pending("sqlite://" if is_missing else url)
+        # without a file all migrations are missing
+        pending = migrate.pending("sqlite://" if missing_sqlite_file(url) else url)
     except migrate.LaterRelease as error:
         raise CheckFailed(str(error)) from error
     if as_json:

@@ -90,12 +90,14 @@ def test_records_that_are_not_there_are_wrong_usage(enroll, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_folder_without_a_database_has_no_answer(enroll, tmp_path):
+@pytest.mark.parametrize("words", [("verify",), ("keys", "list"), ("workers",)], ids=str)
+def test_a_folder_without_a_database_has_no_answer(enroll, tmp_path, words):
     (tmp_path / "data").mkdir()
 
-    result = enroll("verify")
+    result = enroll(*words)
 
     assert result.exit_code == 3
+    assert "there is no" in result.stderr
     assert list((tmp_path / "data").iterdir()) == []
 
 
