@@ -84,11 +84,14 @@ class TraceRecorder:
     ) -> RecordedSpan:
         """Returns a span that begins now, or at a time in nanoseconds since 1970.
 
-        It is not the open span of the caller, who must end it.
+        The caller must end it. It does not become the current span.
         """
-        context = None if parent is None else _W3C.extract({"traceparent": parent}, Context())
         span = self._tracer.start_span(
-            name, context=context, kind=_KINDS[kind], attributes=attributes, start_time=at
+            name,
+            context=_context_of(parent),
+            kind=_KINDS[kind],
+            attributes=attributes,
+            start_time=at,
         )
         return RecordedSpan(span)
 
@@ -102,8 +105,7 @@ class TraceRecorder:
         parent: str | None = None,
     ) -> Iterator[RecordedSpan]:
         """Opens a span for the block, as `spans.open_span` does."""
-        context = None if parent is None else _W3C.extract({"traceparent": parent}, Context())
-        with self._open(name, kind, attributes, context) as span:
+        with self._open(name, kind, attributes, _context_of(parent)) as span:
             yield span
 
     @contextmanager
@@ -160,6 +162,11 @@ def end_all(spans: Iterable[RecordedSpan]) -> None:
     now = time.time_ns()
     for span in spans:
         span.end(now)
+
+
+def _context_of(parent: str | None) -> Context | None:
+    """Returns the context that a traceparent names; None, the current one, without a parent."""
+    return None if parent is None else _W3C.extract({"traceparent": parent}, Context())
 
 
 def _traceparent(span: trace.Span) -> str | None:

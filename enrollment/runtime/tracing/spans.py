@@ -2,7 +2,8 @@
 
 Work on many submissions at once (a group commit, a batch, a slice of the feed) is a span in the
 trace of each: so each trace shows the whole way of its request. Attributes are ids, numbers and
-codes, never names of people, addresses of requests, or texts that a caller sent.
+codes, never names of people, addresses of requests, or texts that a caller sent, except the id
+that a caller gave to a request (letters, digits and a few signs).
 """
 
 from collections.abc import Collection, Iterator
