@@ -14,11 +14,14 @@ app = Celery("sis", broker=broker)
 app.conf.task_queues = [Queue("2-submit", no_declare=True)]
 if broker.startswith("redis"):
     app.conf.broker_transport_options = {"global_keyprefix": "enroll:"}
+else:
+    app.conf.broker_transport_options = {"confirm_publish": True}
 for user in users:
     app.send_task(
         "enrollment.submit",
         queue="2-submit",
         ignore_result=True,
+        mandatory=True,
         kwargs={
             "key": key,
             "requests": {"user": user, "course_id": course},
