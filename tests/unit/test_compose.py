@@ -121,6 +121,23 @@ def test_the_proxy_has_the_published_port_and_the_gateways():
     assert 'bind "${ENROLL_PROXY_BIND-:8000}"' in (HAPROXY / "haproxy.cfg").read_text()
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_each_process_reaches_the_servers_beside_it_and_those_outside(name):
+    """Beat sends webhooks and states, and publishes; a database of its own may be elsewhere."""
+    open_networks = {
+        network
+        for network in SERVICES[name]["networks"]
+        if not (COMPOSE["networks"][network] or {}).get("internal")
+    }
+    assert "outside" in open_networks
+    assert "records" in SERVICES[name]["networks"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker", "beat"])
+def test_each_process_has_the_time_that_it_needs_to_end(name):
+    assert SERVICES[name]["stop_grace_period"] == "40s"
+
+
 def test_the_gateway_is_healthy_when_it_says_that_it_is_ready():
     gateway = SERVICES["gateway"]
     code = gateway["healthcheck"]["test"][-1]
