@@ -1,5 +1,6 @@
 """HAProxy and nginx as in deploy/, in front of two gateways: slow clients, streams, addresses."""
 
+import re
 import subprocess
 
 import httpx
@@ -72,11 +73,25 @@ def test_an_upload_is_passed_on_as_it_comes(proxied):
         assert status_of(upload.read_response()) == 401
 
 
-def test_figures_are_not_for_the_outside(proxied):
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/metrics%2F"]
+)
+def test_figures_are_not_for_the_outside(proxied, path):
     port, key = proxied
-    answer = httpx.get(f"{_url(port)}/metrics", headers={"Authorization": f"Bearer {key}"})
+    asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
+    with Raw(port) as raw:
+        assert status_of(raw.send(asked.encode()).read_response()) == 404
 
-    assert answer.status_code == 404
+
+def test_the_forms_of_the_console_are_taken_through_a_proxy_at_any_port(proxied):
+    """A browser names the port in Origin, and the gateway compares it with Host."""
+    port, _ = proxied
+    with httpx.Client(base_url=_url(port), headers={"Origin": _url(port)}) as browser:
+        page = browser.get("/console/login")
+        token = re.search(r'name="form_token" value="([^"]+)"', page.text).group(1)
+        sent = browser.post("/console/login", data={"form_token": token, "credential": "enr_x"})
+
+        assert (sent.status_code, "API key is not valid" in sent.text) == (401, True)
 
 
 def _url(port):
