@@ -1,4 +1,4 @@
-"""Style sheet and scripts of the console, from the package; `/` leads browsers to it."""
+"""Style sheet and scripts of the console, from the package; `/` leads to it."""
 
 from functools import partial
 from importlib.resources import files
@@ -45,9 +45,9 @@ class FrontResource:
     """The root of the service: browsers come here first."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Leads to the console if HTML is preferred; the API has nothing here."""
+        """Leads to the console, unless Accept prefers JSON: the API has nothing here."""
         resp.set_header("Vary", "Accept")
-        if preferred_type(req, ["application/json", "text/html"]) != "text/html":
+        if preferred_type(req, ["text/html", "application/json"]) == "application/json":
             raise falcon.HTTPNotFound
         raise falcon.HTTPSeeOther(CONSOLE_PATH)
 

@@ -16,7 +16,7 @@ from api_gateway.console.sessions.cookies import (
 )
 from api_gateway.console.sessions.forms import read_form
 from api_gateway.console.shared import ConsoleParts, see_other
-from api_gateway.http.problems import Problem
+from api_gateway.http.problems import Problem, unauthenticated
 
 #: Seconds for which the form of a log-in page may be sent.
 LOGIN_SECONDS = 3_600
@@ -51,10 +51,14 @@ class LoginResource:
         target = fields.get("next", "")
         try:
             credential = fields.get("credential", "").strip()[:MAX_CREDENTIAL]
+            if not credential:
+                raise unauthenticated("The field is empty.")
             await self.shared.sessions.start(req, resp, credential)
         except Problem as problem:
             if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
+            if problem.status == HTTPStatus.UNAUTHORIZED:
+                problem.advice = "Enter the key or token in full, as it was given to you."
             resp.set_headers(problem.headers)
             self._show(req, resp, target, problem)
             return

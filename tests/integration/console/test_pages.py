@@ -83,15 +83,27 @@ def test_a_page_has_landmarks_labels_and_one_heading(admin, path):
     assert set(re.findall(r' aria-(?:labelledby|describedby)="([^"]+)"', page)) <= names
 
 
-def test_browsers_are_led_to_the_console_and_programs_are_not(gateway):
-    browser = Browser(gateway)
-    html = browser.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+@pytest.mark.parametrize("accepted", ["text/html,application/xhtml+xml,*/*;q=0.8", "*/*", "", "x"])
+def test_the_root_leads_to_the_console(gateway, accepted):
+    html = Browser(gateway).get("/", headers={"Accept": accepted})
 
     assert (html.status_code, html.headers["location"]) == (303, "/console")
-    for accepted in ("*/*", "application/json", ""):
-        missing = browser.get("/", headers={"Accept": accepted})
-        assert (missing.status_code, missing.json["code"]) == (404, "not_found")
+
+
+def test_the_api_has_nothing_at_the_root(gateway):
+    browser = Browser(gateway)
+    missing = browser.get("/", headers={"Accept": "application/json"})
+
+    assert (missing.status_code, missing.json["code"]) == (404, "not_found")
     assert browser.call("POST", "/").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("path", ["/console/nope", "/nope", "/api/enrollment/v1/nope"])
+def test_an_unknown_address_says_where_the_others_are(gateway, path):
+    missing = Browser(gateway).get(path)
+
+    assert missing.status_code == 404
+    assert "There is nothing at this address: /docs lists all that there is." in missing.text
 
 
 @pytest.mark.parametrize("name", ["console.css", "console.js", "htmx.min.js", "icon.svg"])

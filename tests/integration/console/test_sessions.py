@@ -194,6 +194,24 @@ def test_what_is_no_credential_is_refused_on_the_page(gateway, credential):
     assert again.status_code == 303
 
 
+@pytest.mark.parametrize(
+    ("credential", "sentence"),
+    [
+        ("enr_wrong", "The API key is not valid."),
+        ("a.b.c", "The token cannot be parsed."),
+        ("", "The field is empty."),
+        (" \t", "The field is empty."),
+    ],
+)
+def test_a_refused_log_in_says_what_to_do_in_the_form(gateway, credential, sentence):
+    """Not which headers a program would send."""
+    page = Browser(gateway).log_in(credential)
+
+    assert page.status_code == 401
+    assert f"{sentence} Enter the key or token in full, as it was given to you." in page.text
+    assert "Authorization" not in page.text
+
+
 def test_failed_log_ins_are_limited_and_valid_ones_of_the_address_are_not(small):
     gateway = small(throttle="on", throttle_failures="3/m")
     browser = Browser(gateway)
