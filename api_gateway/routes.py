@@ -160,6 +160,8 @@ def make_resources(parts: Parts) -> dict[str, object]:
         ),
         "metrics": MetricsResource(
             database=parts.database,
+            ping_redis=parts.ping_redis,
+            broker=parts.broker,
             channels=enabled_channels(parts.settings),
             inbound=inbound,
         ),

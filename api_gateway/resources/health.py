@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api_gateway.broker_probe import BrokerProbe
+from api_gateway.broker_probe import BrokerProbe, ping_servers
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
@@ -156,7 +156,7 @@ class ReadyResource:
             return _unready("the database does not answer")
         if defect := state.defect or await self._probe_refused_writes():
             return _unready(defect)
-        redis, queue = await self._ping_servers()
+        redis, queue = await ping_servers(self.database, self.ping_redis, self.broker)
         body = self._body(state, redis=redis, queue=queue)
         if self.inbound is not None and redis:
             _add_inbound(body, await self.database.run(self.inbound.read))
@@ -194,13 +194,6 @@ class ReadyResource:
             return "the database refuses writes: the log has the reason"
         sessions.was_refused = False
         return ""
-
-    async def _ping_servers(self) -> tuple[bool, bool]:
-        """Returns whether Redis and whether the broker respond."""
-        if self.broker is None:
-            redis = await self.database.run(self.ping_redis)
-            return redis, redis
-        return await asyncio.gather(self.database.run(self.ping_redis), self.broker.is_reachable())
 
     def _findings(self, state: DatabaseState, *, redis: bool, queue: bool) -> list[str]:
         backlog = state.backlog

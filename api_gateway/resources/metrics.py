@@ -1,6 +1,7 @@
 """`/metrics`: the counters of this process, and the state of the queue, for Prometheus."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
+from api_gateway.broker_probe import BrokerProbe, ping_servers
 from api_gateway.database import Database
 from api_gateway.status.inbound_backlog import InboundMetrics, InboundProbe
 from api_gateway.status.service_metrics import (
@@ -33,6 +35,9 @@ class MetricsResource:
     """The metrics of this gateway. One read of the database at a time."""
 
     database: Database
+    ping_redis: Callable[[], bool]
+    #: Probes the broker; None if Redis is the broker.
+    broker: BrokerProbe | None = None
     #: The channels of the relay that are enabled.
     channels: tuple[ChannelName, ...] = ()
     #: Reads the request stream; None without one.
@@ -42,13 +47,22 @@ class MetricsResource:
         """Responds with all metrics; those from the database are left out while it is away."""
         registry = CollectorRegistry()
         registry.register(PoolUse({"gateway": self.database.sessions.engine}))
-        registry.register(ServiceMetrics(await self._load()))
+        state, reached = await asyncio.gather(self._load(), self._ping())
+        registry.register(ServiceMetrics(state, reached))
         if self.inbound is not None:
             registry.register(InboundMetrics(await self.database.run(self.inbound.read)))
         resp.content_type = CONTENT_TYPE_LATEST
         resp.data = generate_latest(REGISTRY) + generate_latest(registry)
 
     on_head = on_get
+
+    async def _ping(self) -> tuple[bool, bool] | None:
+        """Returns whether Redis and the broker respond; None where no thread is free to ask."""
+        try:
+            async with asyncio.timeout(METRICS_TIMEOUT_SECONDS):
+                return await ping_servers(self.database, self.ping_redis, self.broker)
+        except (EnrollmentError, TimeoutError):
+            return None
 
     async def _load(self) -> ServiceState | None:
         try:

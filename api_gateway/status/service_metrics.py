@@ -14,6 +14,7 @@ from api_gateway.status.relay_lag import ChannelLag, load_lags
 from enrollment.domain.codes import Lane
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
+from enrollment.storage.upkeep import maintenance_turns
 from enrollment.storage.webhooks import deliveries
 from enrollment.storage.webhooks.deliveries import PendingDeliveries
 
@@ -27,6 +28,8 @@ class ServiceState(NamedTuple):
     processes: ProcessStates
     deliveries: PendingDeliveries
     destinations: Sequence[ReportedBacklog]
+    #: When last nothing was left to purge; None before the first migration.
+    purged_at: datetime | None
 
 
 def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> ServiceState:
@@ -41,14 +44,21 @@ def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> S
         processes,
         pending,
         report_backlogs(session),
+        maintenance_turns.last_end(session),
     )
 
 
 class ServiceMetrics(Collector):
-    """The metrics of one state; None while the database cannot be read."""
+    """The metrics of one state; None while the database cannot be read.
 
-    def __init__(self, state: ServiceState | None) -> None:
+    `reached`: whether Redis and whether the broker responded; None if that is not known.
+    """
+
+    def __init__(
+        self, state: ServiceState | None, reached: tuple[bool, bool] | None = None
+    ) -> None:
         self._state = state
+        self._reached = reached
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Returns the metrics; without a state only that there is none."""
@@ -57,12 +67,33 @@ class ServiceMetrics(Collector):
         )
         is_up.add_metric([], self._state is not None)
         yield is_up
+        if self._reached is not None:
+            yield from _server_metrics(self._reached)
         if self._state is not None:
+            yield from _purge_metrics(self._state)
             yield from _queue_metrics(self._state)
             yield from _relay_metrics(self._state.lags)
             yield from _process_metrics(self._state.processes)
             yield from _webhook_metrics(self._state)
             yield from _destination_metrics(self._state.destinations)
+
+
+def _server_metrics(reached: tuple[bool, bool]) -> Iterable[GaugeMetricFamily]:
+    redis, broker = reached
+    for name, text, is_up in (
+        ("enroll_redis_up", "Whether Redis answers this gateway.", redis),
+        ("enroll_queue_up", "Whether the broker answers this gateway.", broker),
+    ):
+        family = GaugeMetricFamily(name, text)
+        family.add_metric([], is_up)
+        yield family
+
+
+def _purge_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
+    age = GaugeMetricFamily("enroll_purge_age_seconds", "Seconds since nothing was left to purge.")
+    if state.purged_at is not None:
+        age.add_metric([], max((state.now - state.purged_at).total_seconds(), 0.0))
+    yield age
 
 
 def _queue_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 import falcon.asgi
 import pytest
 from falcon import testing
+from prometheus_client.parser import text_string_to_metric_families
 
 from api_gateway import broker_probe
 from api_gateway.broker_probe import RESULT_TTL_SECONDS, BrokerProbe, broker_ping
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
+from api_gateway.resources.metrics import MetricsResource
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import BlackHole, Pass, Reset
 from tests.support.binaries import ServerMissing
@@ -213,3 +215,33 @@ def test_where_the_queue_is_the_redis_it_is_as_that_is(database, redis):
         if redis
         else ["Redis is not reachable: requests are stored and processed when it is back"]
     )
+
+
+@pytest.mark.parametrize(
+    ("redis", "queue", "expected"),
+    [
+        (True, None, (1.0, 1.0)),
+        (False, None, (0.0, 0.0)),
+        (True, True, (1.0, 1.0)),
+        (True, False, (1.0, 0.0)),
+        (False, True, (0.0, 1.0)),
+    ],
+)
+def test_the_metrics_say_what_this_gateway_reaches(database, redis, queue, expected):
+    broker = None
+    if queue is not None:
+        server = Queue()
+        server.is_away = not queue
+        broker = BrokerProbe(server)
+    app = falcon.asgi.App()
+    resource = MetricsResource(database=database, ping_redis=lambda: redis, broker=broker)
+    app.add_route("/metrics", resource)
+    text = testing.TestClient(app).simulate_get("/metrics").text
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    assert (values["enroll_redis_up"], values["enroll_queue_up"]) == expected
+    assert 0 <= values["enroll_purge_age_seconds"] < 86_400

@@ -46,7 +46,10 @@ def ask(sessions):
                 inbound=probe,
             ),
         )
-        app.add_route("/metrics", MetricsResource(database=database, inbound=probe))
+        app.add_route(
+            "/metrics",
+            MetricsResource(database=database, ping_redis=lambda: True, inbound=probe),
+        )
         answers = testing.TestClient(app)
         text = answers.simulate_get("/metrics").text
         metrics = {
