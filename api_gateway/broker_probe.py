@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import structlog
 from celery import Celery
 
-from api_gateway.database import Database
 from enrollment.runtime.broker import AMQP_SCHEMES, broker_settings
 from enrollment.runtime.completion_channel import bounded_redis
 
@@ -68,16 +67,3 @@ class BrokerProbe:
             log.info("ready.queue_silent", because=str(error), sort=type(error).__name__)
             return False
         return True
-
-
-async def ping_servers(
-    database: Database, ping_redis: Callable[[], bool], broker: BrokerProbe | None
-) -> tuple[bool, bool]:
-    """Returns whether Redis and whether the broker respond; without one of its own it is Redis.
-
-    Redis is pinged in a thread of the database. Raises DatabaseUnavailable, Overloaded.
-    """
-    if broker is None:
-        redis = await database.run(ping_redis)
-        return redis, redis
-    return await asyncio.gather(database.run(ping_redis), broker.is_reachable())

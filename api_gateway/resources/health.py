@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api_gateway.broker_probe import BrokerProbe, ping_servers
+from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
@@ -24,6 +24,7 @@ from api_gateway.status.inbound_backlog import (
     InboundProbe,
 )
 from api_gateway.status.process_states import ProcessStates, load_process_states
+from api_gateway.status.reachable_servers import ping_servers
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints

@@ -12,9 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
-from api_gateway.broker_probe import BrokerProbe, ping_servers
+from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.status.inbound_backlog import InboundMetrics, InboundProbe
+from api_gateway.status.reachable_servers import ping_servers
 from api_gateway.status.service_metrics import (
     ServiceMetrics,
     ServiceState,
