@@ -1,15 +1,12 @@
 """The checks of `enroll doctor`: settings, database, Redis, broker, machine, gateway."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
-import httpx
 import redis
 from amqp import AMQPError
 from kombu.exceptions import KombuError
@@ -20,7 +17,8 @@ from sqlalchemy.orm import Session
 from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.broker_probe import broker_ping
-from api_gateway.cli.checks.check_result import CheckResult
+from api_gateway.cli.checks.check_result import CheckResult, one_line
+from api_gateway.cli.checks.gateway_check import check_gateway
 from api_gateway.cli.checks.process_checks import (
     check_destinations,
     check_inbound,
@@ -143,7 +141,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
         if "unsupported startup parameter" in str(error):
             advice = "set `ignore_startup_parameters = options` in PgBouncer, as operations.md says"
-        yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
+        yield CheckResult("wrong", "database", f"{safe_url}: {one_line(error)}", advice)
     finally:
         sessions.dispose()
 
@@ -201,7 +199,7 @@ def check_redis(url: str, *, is_named: bool) -> Iterator[CheckResult]:
             yield CheckResult("note", "redis", message)
             return
         advice = "check that it runs and ENROLL_REDIS_URL is right; until then requests wait"
-        yield CheckResult("wrong", "redis", _one_line(error), advice)
+        yield CheckResult("wrong", "redis", one_line(error), advice)
         return
     yield _check_redis_version(str(info.get("redis_version", "0")))
     yield _check_eviction_policy(str(info.get("maxmemory_policy", "unknown")))
@@ -235,7 +233,7 @@ def check_broker(url: str) -> CheckResult:
         broker_ping(url)()
     except (AMQPError, KombuError, OSError, redis.RedisError) as error:
         advice = "check that it runs and ENROLL_BROKER_URL is right"
-        return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
+        return CheckResult("wrong", "broker", f"{safe_url}: {one_line(error)}", advice)
     return CheckResult("ok", "broker", f"{safe_url} answers")
 
 
@@ -271,27 +269,3 @@ def check_descriptors(max_connections: int) -> CheckResult:
     message = f"at most {limit}: a gateway accepts {allowed} connections, not {max_connections}"
     advice = "raise the limit (ulimit -Hn, LimitNOFILE), or lower ENROLL_MAX_CONNECTIONS"
     return CheckResult("note", "open files", message, advice)
-
-
-def check_gateway(url: str, *, is_named: bool) -> CheckResult:
-    """Checks whether a gateway runs, and its readiness."""
-    try:
-        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        message = f"no response from {url}: {_one_line(error)}"
-        advice = "`enroll up` or `enroll gateway` starts it; --url names another address"
-        return CheckResult("wrong" if is_named else "note", "gateway", message, advice)
-    if not response.is_success:
-        advice = "run `enroll doctor` on the machine of the gateway"
-        return CheckResult("wrong", "gateway", f"{url} is not ready: {response.text[:300]}", advice)
-    state = "degraded" if "degraded" in response.text else "ready"
-    mark: Literal["ok", "note"] = "ok" if state == "ready" else "note"
-    return CheckResult(
-        mark, "gateway", f"{url} is {state}", "" if mark == "ok" else response.text[:300]
-    )
-
-
-def _one_line(error: Exception) -> str:
-    """Returns the message, without the client that redis-py prints for each Sentinel."""
-    words = " ".join(str(error).split())
-    return re.sub(r"<redis\S*\(.*?\)>\)>\)> - ", "", words) or type(error).__name__

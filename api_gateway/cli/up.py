@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
 import time
@@ -118,17 +119,27 @@ def _run(supervisor: Supervisor, service: Service, data_dir: Path, *, demo: bool
 
 
 def _print_welcome(url: str, data_dir: Path) -> None:
-    key = data_dir / ADMIN_KEY_FILE
+    key, program = data_dir / ADMIN_KEY_FILE, program_name()
     where = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
     where += "" if str(data_dir) == ".enroll" else f" --data-dir {data_dir}"
     click.echo(
         f"The enrollment service is at {url} (documentation: {url}/docs).\n"
         f"The data folder is {data_dir}, the admin key is in {key}. Ctrl-C stops it. To try it:\n"
         f'  curl -H "X-Edx-Api-Key: $(cat {key})" {url}/api/enrollment/v1/courses\n'
-        f"  enroll courses load{where} COURSES.csv   (docs/courses.md describes the file)\n"
-        f"  enroll submit{where} ENROLLMENTS.csv"
+        f"  {program} courses load{where} COURSES.csv   (docs/courses.md describes the file)\n"
+        f"  {program} submit{where} ENROLLMENTS.csv\n"
+        f"In a browser: {url}, with the admin key."
     )
     sys.stdout.flush()
+
+
+def program_name() -> str:
+    """Returns how this program is called: `enroll` where a shell finds it by its name alone."""
+    called, found = Path(sys.argv[0]), shutil.which("enroll")
+    is_own = called.name == "enroll" and called.is_file()
+    if not is_own or (found is not None and called.samefile(found)):
+        return "enroll"
+    return str(called)
 
 
 def _require_local_extra() -> None:

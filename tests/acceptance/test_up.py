@@ -53,6 +53,7 @@ def test_a_folder_is_its_owners_alone_and_one_stacks_alone(stack):
     assert stat.S_IMODE(up.data.stat().st_mode) == 0o700
     assert stat.S_IMODE((up.data / "admin.key").stat().st_mode) == 0o600
     assert stat.S_IMODE((up.data / "redis.url").stat().st_mode) == 0o600
+    wait_until(lambda: httpx.get(f"{up.url}/readyz").json()["status"] == "ok", up.log)
     assert up.enroll("doctor", "--url", up.url).returncode == 0
 
 

@@ -1,5 +1,6 @@
 """The result of a check of `enroll doctor`."""
 
+import re
 from typing import Literal, NamedTuple
 
 
@@ -10,3 +11,9 @@ class CheckResult(NamedTuple):
     subject: str
     message: str
     advice: str = ""
+
+
+def one_line(error: Exception) -> str:
+    """Returns the message, without the client that redis-py prints for each Sentinel."""
+    words = " ".join(str(error).split())
+    return re.sub(r"<redis\S*\(.*?\)>\)>\)> - ", "", words) or type(error).__name__

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from api_gateway.cli import doctor_checks
+from api_gateway.cli.checks.gateway_check import check_gateway
 from api_gateway.cli.doctor_checks import check_disk, check_redis, check_server
 from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.settings import from_env
 from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.scripted_server import unused_port
+from tests.support.scripted_server import Answer, unused_port
 from tests.support.servers import LOOPBACK
 
 WELL = ServerFacts(17, "17.2", 97, 5, timedelta(seconds=0.1))
@@ -138,3 +139,39 @@ def test_sentinels_that_do_not_answer_are_said_without_their_clients():
     assert found[0].message.startswith("No master found for 'primary' : ")
     assert "ConnectionError" in found[0].message or "Error 111" in found[0].message
     assert "<redis" not in found[0].message
+
+
+DEGRADED = {"status": "degraded", "workers": 2, "beat_age_seconds": 3}
+UNREADY = {"status": "unready", "findings": ["the database does not answer"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "mark", "message"),
+    [
+        (200, {"status": "ok", "findings": []}, "ok", "is ready"),
+        (200, DEGRADED | {"findings": ["a", "b"]}, "note", "is degraded: a; b"),
+        (
+            200,
+            DEGRADED | {"findings": ["none runs"], "workers": 0},
+            "wrong",
+            "is degraded: none runs",
+        ),
+        (
+            200,
+            DEGRADED | {"findings": ["no beat"], "beat_age_seconds": None},
+            "wrong",
+            "is degraded: no beat",
+        ),
+        (503, UNREADY, "wrong", "is not ready: the database does not answer"),
+        (502, b"<html>", "wrong", "is not ready: <html>"),
+        (200, b"[1]", "note", "is degraded: [1]"),
+    ],
+)
+def test_what_a_gateway_finds_is_said_in_sentences(service, status, body, mark, message):
+    """Also that nothing processes what it accepts: then the doctor's exit code is 6."""
+    service.answers["GET", "/readyz"] = [Answer(status, body)]
+
+    result = check_gateway(service.url, is_named=True)
+
+    assert (result.mark, result.message) == (mark, f"{service.url} {message}")
+    assert bool(result.advice) == (mark != "ok")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
+from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database, program_name
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import LOCAL_EXTRA
 
@@ -148,3 +148,26 @@ def test_a_data_folder_that_cannot_be_written_is_said_to_be(enroll, tmp_path, wo
     assert result.exit_code == 2
     assert "cannot be written: Not a directory" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("called", "found", "expected"),
+    [
+        ("venv/bin/enroll", None, "venv/bin/enroll"),
+        ("venv/bin/enroll", "other/enroll", "venv/bin/enroll"),
+        ("venv/bin/enroll", "venv/bin/enroll", "enroll"),
+        ("api_gateway/cli/__main__.py", "other/enroll", "enroll"),
+        ("missing/enroll", None, "enroll"),
+    ],
+)
+def test_the_commands_that_up_shows_can_be_copied(monkeypatch, tmp_path, called, found, expected):
+    """`make run` starts a program in a `.venv`, where no shell looks for it."""
+    for name in ("venv/bin/enroll", "other/enroll", "api_gateway/cli/__main__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [called, "up"])
+    monkeypatch.setenv("PATH", str((tmp_path / found).parent) if found else "")
+
+    assert program_name() == expected
