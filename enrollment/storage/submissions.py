@@ -264,9 +264,17 @@ _UPDATE_TALLY = (
 
 
 def update_tally(
-    session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
+    session: Session,
+    submission: Submission,
+    tally: Tally,
+    *,
+    now: datetime,
+    finished_at: datetime | None = None,
 ) -> None:
-    """Stores the tally of a file after some of its batches completed."""
+    """Stores the tally of a file after some of its batches completed, or all of them.
+
+    `now` is when these batches were begun.
+    """
     session.execute(
         _UPDATE_TALLY,
         {
@@ -274,6 +282,6 @@ def update_tally(
             "new_tally": tally.as_json(),
             "created": tally.learners_created,
             "started": submission.started_at or now,
-            "finished": now if finished else None,
+            "finished": finished_at,
         },
     )

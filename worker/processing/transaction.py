@@ -20,6 +20,7 @@ from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.metrics.batch_metrics import count_attempt, count_rows
 from enrollment.storage import events, submissions
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue import batches, redispatch
 from enrollment.storage.queue.batches import BatchRef, CompletedBatch
 from enrollment.storage.queue.claims import ClaimedBatch
@@ -213,7 +214,7 @@ def _store_cancelled(
         number = batches.cancel_from(session, submission.id, first, now=now)
         counts += number
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
-        submissions.update_tally(session, submission, tally, finished=True, now=now)
+        submissions.update_tally(session, submission, tally, now=now, finished_at=now)
         finished.append(FinishedSubmission(submission.id, submission.total, tally))
     return ProcessedBatches(
         tuple(batch.id for batch in cancelled),
@@ -265,10 +266,12 @@ def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
 ) -> BatchRef | None:
     """Stores the tally of a submission and returns its next batch, if one is left."""
-    finished = tally.completed == submission.total
-    submissions.update_tally(session, submission, tally, finished=finished, now=now)
-    if finished:
+    if tally.completed == submission.total:
+        # not when the attempt began: a file of one transaction would have taken no time
+        end = database_now(session)
+        submissions.update_tally(session, submission, tally, now=now, finished_at=end)
         return None
+    submissions.update_tally(session, submission, tally, now=now)
     following = batches.mark_dispatched(session, submission.id, (last.ordinal or 0) + 1, now=now)
     if following is None:
         log.error("submission.has_no_next_batch", submission_id=str(submission.id))
