@@ -17,6 +17,7 @@ from enrollment.runtime.tracing.variables import TraceSettingError, find_exporte
 from enrollment.storage.upkeep.heartbeats import ProcessKind
 from worker.background.heartbeat import describe_this_process
 from worker.bootstrap import build_app, log_when_ready
+from worker.celery_overrides.notices import log_notices
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> NoReturn:
     except (SettingsError, OpenToOthers, TraceSettingError) as error:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
+    log_notices()
     level = f"--loglevel={settings.log_level.upper()}"
     is_beat = options.what == "beat"
     lanes = [] if is_beat else [queue.name.lower() for queue in options.lanes]
