@@ -268,3 +268,22 @@ def test_a_server_that_sends_byte_after_byte_is_left_when_the_time_is_over():
         ended.set()
         thread.join()
     assert time.monotonic() - start < 30  # not for ever
+
+
+@pytest.mark.parametrize(
+    ("url", "has_advice"),
+    [
+        ("http://lms.example.org/", True),
+        ("https://127.0.0.1/", True),
+        ("https://localhost/", True),
+        ("https://lms.example.org:9000/", True),
+        ("https://lms.example.org:6379/", False),
+        ("https://169.254.169.254/", False),
+        ("ftp://lms.example.org/", False),
+    ],
+)
+def test_a_refusal_names_the_setting_if_that_would_allow_it(url, has_advice):
+    with pytest.raises(RefusedDestination) as refused:
+        parse_target(url, PUBLIC)
+
+    assert ("ENROLL_PRIVATE_DESTINATIONS=true" in str(refused.value)) == has_advice

@@ -42,6 +42,10 @@ _ISATAP = 0x5EFE
 _LOW_32 = (1 << 32) - 1
 
 
+#: The way out of a refusal, for who tries the service on one machine or in a closed network.
+_IF_PRIVATE = " (unless the operator sets ENROLL_PRIVATE_DESTINATIONS=true)"
+
+
 class RefusedDestination(ValueError):
     """A URL or an address that must not be called; the message says why, without the address."""
 
@@ -78,7 +82,7 @@ def parse_target(url: str, policy: OutboundPolicy) -> Target:
         message = "it is no URL"
         raise RefusedDestination(message) from error
     if parts.scheme not in ({"http", "https"} if policy.allows_private else {"https"}):
-        message = "it must begin with https://"
+        message = "it must begin with https://" + _IF_PRIVATE * (parts.scheme == "http")
         raise RefusedDestination(message)
     if "@" in parts.netloc or parts.fragment:
         message = "it must have no user, no password and no fragment"
@@ -91,9 +95,11 @@ def parse_target(url: str, policy: OutboundPolicy) -> Target:
 
 
 def _check_port(port: int, policy: OutboundPolicy) -> None:
-    is_allowed = policy.allows_private or port in PUBLIC_PORTS
-    if not is_allowed or port in policy.refused_ports:
+    if port in policy.refused_ports:
         message = f"port {port} is not allowed"
+        raise RefusedDestination(message)
+    if not (policy.allows_private or port in PUBLIC_PORTS):
+        message = f"port {port} is not allowed" + _IF_PRIVATE
         raise RefusedDestination(message)
 
 
@@ -109,7 +115,7 @@ def _check_host(host: str, policy: OutboundPolicy) -> None:
         # an address, as the resolver reads it, must be written as one: 127.1, 0x7f000001
         check_address(host, policy)
     elif not policy.allows_private and (last in {"localhost", "local", "internal"} or last == host):
-        message = "its host is a local name"
+        message = "its host is a local name" + _IF_PRIVATE
         raise RefusedDestination(message)
 
 
@@ -125,7 +131,7 @@ def check_address(text: str, policy: OutboundPolicy) -> None:
         message = "its address is one of a metadata service, or no address of one machine"
         raise RefusedDestination(message)
     if not (policy.allows_private or all(map(_is_public, forms))):
-        message = "its address is not public"
+        message = "its address is not public" + _IF_PRIVATE
         raise RefusedDestination(message)
 
 
