@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 import traceback
 from typing import Any
 
@@ -102,10 +101,10 @@ def _bug(error: Exception) -> Bug:
 @click.version_option(package_name="enrollment-service")
 def main() -> None:
     """Run the enrollment service, administer it, and submit enrollments to it."""
-    import structlog
+    from enrollment.runtime import logs
 
     # until a process configures its own log: stdout is for the output of commands
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    logs.configure_command()
 
 
 for command in (

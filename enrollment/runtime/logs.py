@@ -66,6 +66,31 @@ def configure(level: str, *, process: str, stream: TextIO | None = None) -> None
     )
 
 
+def configure_command() -> None:
+    """Routes the records of a command, which has no log of its own, to stderr.
+
+    In the same forms as those of processes; the records of libraries are left as they are.
+    """
+    is_terminal = sys.stderr.isatty()
+
+    def add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["process"] = "cli"
+        return event
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            add_process,
+            _truncate_and_mask,
+            _render_for_people if is_terminal else _render,
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 class _Output:
     """Where this process writes its log, and how."""
 

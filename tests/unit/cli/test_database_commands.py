@@ -1,5 +1,6 @@
 """Commands that work on the records, and the doctor."""
 
+import io
 import json
 import stat
 import time
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
+import structlog
 from sqlalchemy import text, update
 
 from api_gateway.auth.signing_keys import parse_signing_keys
@@ -283,8 +285,23 @@ def test_a_database_that_is_away_is_code_three(enroll, monkeypatch):
 
     assert result.exit_code == 3
     assert "does not answer" in result.stderr
-    assert "database.unreachable" in result.stderr
+    record = json.loads(result.stderr.splitlines()[0])  # no terminal: as a process would log it
+    assert (record["event"], record["process"]) == ("database.unreachable", "cli")
+    assert record["level"] == "error"
     assert result.stdout == ""
+
+
+def test_what_a_command_logs_has_no_password(enroll, monkeypatch):
+    """The words of the database's library may have the whole URL."""
+
+    enroll("keys", "--help")
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+
+    structlog.get_logger().error("x", because="postgresql://enroll:secret@db/enroll")
+
+    assert "secret" not in written.getvalue()
+    assert json.loads(written.getvalue())["because"] == "postgresql://enroll:***@db/enroll"
 
 
 def test_settings_that_cannot_be_used_are_wrong_usage(enroll, monkeypatch):
