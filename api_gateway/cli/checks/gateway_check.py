@@ -32,8 +32,8 @@ def check_gateway(url: str, *, is_named: bool) -> CheckResult:
         return CheckResult("ok", "gateway", f"{url} is ready")
     advice = "docs/operations.md, Health, says what to do about each"
     is_idle = body.get("workers") == 0 or body.get("beat_age_seconds", 0) is None
-    mark = "wrong" if is_idle else "note"
-    return CheckResult(mark, "gateway", f"{url} is degraded: {found}", advice)
+    message = f"{url} is degraded: {found}"
+    return CheckResult("wrong" if is_idle else "note", "gateway", message, advice)
 
 
 def _read_body(response: httpx.Response) -> dict[str, Any]:
