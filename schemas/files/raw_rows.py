@@ -19,7 +19,7 @@ from schemas.files.csv_rows import (
     row_body,
 )
 from schemas.files.formats.applicability import NotApplicable
-from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
+from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format, written_names
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
@@ -91,6 +91,8 @@ class RawRow(NamedTuple):
     not_applicable: NotApplicable | None = None
     #: Identifies its record beside learner and course.
     record: str = ""
+    #: Case-folded columns of another system's format, and the file's names for them.
+    written: Mapping[str, str] = _SAME_NAMES
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -102,7 +104,9 @@ class RawRow(NamedTuple):
         if self.is_skipped:
             return ParsedRow(self.line, None, None, self.cells)
         if self.not_applicable is not None:
-            return ParsedRow(self.line, None, None, self.cells, sent, self.not_applicable)
+            field = self.not_applicable.field
+            skipped = self.not_applicable._replace(field=self.written.get(field, field))
+            return ParsedRow(self.line, None, None, self.cells, sent, skipped)
         body, missing = (sent, []) if source is None else translate_ids(sent, source, mapping)
         findings = [*self.findings, *missing]
         if not findings:
@@ -122,7 +126,8 @@ class RawRow(NamedTuple):
     def _by_column(self, item: Finding) -> Finding:
         """Returns the finding with the name of the file's own column."""
         field = str(item["field"])
-        return {**item, "field": self.columns[field]} if field in self.columns else item
+        column = self.columns.get(field, field)
+        return {**item, "field": self.written.get(column, column)}
 
 
 def _is_mapped(
@@ -147,9 +152,10 @@ def decode_raw_rows(
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_native:
         return _native_rows(records, columns, skips, row_format.course_id)
-    course_id, at = row_format.course_id, row_format.received_at
-    reader = FormatReader(row_format.format, columns, course_id, at=at)
-    return _intent_rows(records, reader, skips)
+    format_, course_id, at = row_format.format, row_format.course_id, row_format.received_at
+    reader = FormatReader(format_, columns, course_id, at=at)
+    written = written_names(format_, require_header(row_format.header))
+    return _intent_rows(records, reader, skips, written)
 
 
 def rows_for_display(
@@ -206,7 +212,7 @@ def _native_row(line: int, cells: list[str], columns: CsvColumns, course_id: str
 
 
 def _intent_rows(
-    records: Iterator[_Record], reader: FormatReader, skips: SkippedRows
+    records: Iterator[_Record], reader: FormatReader, skips: SkippedRows, written: Mapping[str, str]
 ) -> Iterator[RawRow]:
     for line, cells, is_unclosed in records:
         if is_unclosed:
@@ -218,8 +224,8 @@ def _intent_rows(
             if skips.is_next():
                 yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                body, columns, findings, _, not_applicable, record = intent
-                row = (line, body, columns, findings, intent_cells, False, not_applicable, record)
+                body, columns, findings, _, skipped, record = intent
+                row = (line, body, columns, findings, intent_cells, False, skipped, record, written)
                 yield RawRow._make(row)
 
 

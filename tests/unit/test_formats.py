@@ -158,7 +158,9 @@ def test_a_file_is_known_by_its_content_however_it_is_written(name, how):
     head, rows = read(spelled(SAMPLES[name], how), course_id=course_id)
 
     assert head.format == plain[0].format == read(SAMPLES[name], name, course_id)[0].format == name
-    assert list(map(told, rows)) == list(map(told, plain[1]))
+    assert [str(told(row)).casefold() for row in rows] == [
+        str(told(row)).casefold() for row in plain[1]
+    ]
 
 
 def test_every_format_has_a_sample_and_can_be_forced():
@@ -265,7 +267,7 @@ def test_what_the_nearest_format_needs_is_listed(text, course_id, expected):
     [
         ("canvas", "user,course_id\nada,x\n", "no user_id or user_integration_id and no role"),
         ("native", SAMPLES["canvas"], "has no user or email"),
-        ("oneroster", SAMPLES["sds"], "has no sourcedid or schoolsourcedid"),
+        ("oneroster", SAMPLES["sds"], "has no sourcedId or schoolSourcedId"),
     ],
 )
 def test_a_forced_format_that_does_not_fit_says_what_is_missing(name, text, message):
@@ -332,7 +334,7 @@ ROLE_COLUMNS = {
     "oneroster": ("role", "teacher"),
     "registrar": ("course_staff", "true"),
     "d2l": ("role_name", "Instructor"),
-    "blackboard": ("role", "Instructor"),
+    "blackboard": ("ROLE", "Instructor"),
     "moodle_flat": ("role", "editingteacher"),
     "moodle_users": ("role1", "editingteacher"),
 }
@@ -359,7 +361,7 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "sds",
             [
                 ("alice", KEY, True),
-                [("usersourcedid", None, "required")],
+                [("userSourcedId", None, "required")],
                 {("role", "teacher", "role_not_learner")},
                 ("dan", KEY, True),
             ],
@@ -368,8 +370,8 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "clever",
             [
                 ("alice", KEY, True),
-                [("student_id", None, "required")],
-                [("section_id", None, "required")],
+                [("Student_id", None, "required")],
+                [("Section_id", None, "required")],
                 ("dan", KEY, True),
             ],
         ),
@@ -377,8 +379,8 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "sds_v1",
             [
                 ("alice", KEY, True),
-                [("student sis id", None, "required")],
-                [("section sis id", None, "required")],
+                [("Student SIS ID", None, "required")],
+                [("Section SIS ID", None, "required")],
                 ("dan", KEY, True),
             ],
         ),
@@ -388,6 +390,25 @@ def test_an_empty_cell_is_its_rows_fault_and_never_the_files(name, told_of):
     _, rows = read(SAMPLES[name])
 
     assert list(map(told, rows)) == told_of
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("user_id,course_id,role,status\n,MATH,student,active\n", "user_id"),
+        ("USER_ID,section_id,role,status\nada,,student,active\n", "section_id"),
+        ("User_ID,section_id,role,status\n,MATH,student,active\n", "User_ID"),
+        ("user_integration_id,user_id,course_id,role,status\n,,MATH,student,active\n", None),
+        ("username,course2\nada,\n", "course2"),
+        ("username, Course01 \nada,\n", "Course01"),
+        ("Type,action,child_code,role_name,parent_code\n,,ada,Learner,MATH\n", "Type"),
+        ("external_course_key|External_Person_Key|ROLE\nMATH||S\n", "External_Person_Key"),
+    ],
+)
+def test_a_row_is_wrong_in_a_column_that_its_file_has(text, field):
+    _, rows = read(text)
+
+    assert told(rows[0]) == [(field or "user_integration_id", None, "required")]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ FORMAT = base.Format(
         "ROW_STATUS": base.STATUS_COLUMN,
         "AVAILABLE_IND": base.STATUS_COLUMN,
     },
-    identifying_columns=(("external_course_key",), ("external_person_key",)),
+    identifying_columns=(("EXTERNAL_COURSE_KEY",), ("EXTERNAL_PERSON_KEY",)),
     other_columns=frozenset(
         {
             "data_source_key",

@@ -80,7 +80,7 @@ def format_error(columns: CsvColumns, header: str, format_: Format) -> Unreadabl
     near = [
         f"{close[0][:_MAX_NAME_CHARS]!r} looks like {word!r}"
         for word in chain.from_iterable(group.split(" or ") for group in missing)
-        if (close := get_close_matches(word, unread, 1))
+        if (close := get_close_matches(word.casefold(), unread, 1))
     ]
     hint = f" ({', '.join(near[:_MAX_NEAR])})" if near else ""
     return UnreadableFile(

@@ -269,7 +269,7 @@ def test_skipped_rows_are_counted_filtered_and_in_the_result_file(gateway, sourc
         ["skipped", "not_current"],
         ["skipped", "role_not_learner"],
     ]
-    assert rows[1][-1] == "enddate is 2025-01-31: the record has ended, or is yet to begin."
+    assert rows[1][-1] == "endDate is 2025-01-31: the record has ended, or is yet to begin."
 
 
 def test_a_change_of_section_leaves_the_learner_where_she_is(gateway, source):
