@@ -263,6 +263,41 @@ def test_what_the_nearest_format_needs_is_listed(text, course_id, expected):
 
 
 @pytest.mark.parametrize(
+    ("header", "name", "missing"),
+    [
+        ("EXTERNAL_ORGANIZATION_KEY|EXTERNAL_PERSON_KEY|ROLE", "blackboard", "EXTERNAL_COURSE_KEY"),
+        ("student_key,course", "registrar", "status"),
+        ("Section SIS ID,SIS ID", "sds_v1", "Student SIS ID"),
+        ("child_code,parent_code,role_name,action", "d2l", "type"),
+        ("username,class", None, "course_id"),
+        ("status,class", None, "course_id"),
+        ("section_id,class", None, "course_id"),
+    ],
+)
+def test_a_header_that_has_half_of_a_format_and_a_name_of_its_own_is_near_it(header, name, missing):
+    message = refusal_of(f"{header}\n1,2,3,4\n").message
+
+    assert message.startswith(f"this looks like {name}, but" if name else "the header has no")
+    assert f"has no {missing}" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("name,class\nann,7a\n", "unknown_columns", 1),
+        ("\n\nuser_id,course_id\nada,x\n", "unknown_columns", 3),
+        ("sep=,\nuser,user,course_id\n", "repeated_columns", 2),
+        ("student_key,status\na,enrolled\n", "course_missing", 1),
+        ('user,course_id,"no\nte",status\na,b,c,d\n', "unread_columns", 1),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_in_its_line(text, code, line):
+    found = refusal_of(text).finding()
+
+    assert (found["rule"], found["line"]) == (code, line)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("canvas", "user,course_id\nada,x\n", "no user_id or user_integration_id and no role"),
@@ -491,6 +526,14 @@ def test_moodle_flat_lines(line, expected):
         (
             "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|N|DELETED\n",
             ("ada", KEY, False),
+        ),
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|X|ENABLED\n",
+            [("available_ind", "X", "one_of")],
+        ),
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|y|ENABLED\n",
+            ("ada", KEY, True),
         ),
         ("username,course1,deleted\nada,MATH,1\n", {("deleted", "1", "status_not_applicable")}),
         ("username,course1,deleted\nada,MATH,0\n", ("ada", KEY, True)),

@@ -546,6 +546,7 @@ FILE = "user,course_id\nada,a/b/c\n"
         pytest.param(form(FILE, format="canvas"), FORM, "", 422, "unknown_columns", id="format"),
         pytest.param(form(FILE, lane="x" * 5_000), FORM, "", 400, "malformed_form", id="long"),
         pytest.param(form(""), FORM, "", 422, "empty", id="empty"),
+        pytest.param(form("", ""), FORM, "", 400, "malformed_form", id="not-chosen"),
     ],
 )
 def test_a_form_that_cannot_be_read_is_refused_and_leaves_nothing(
