@@ -7,7 +7,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
@@ -21,7 +20,7 @@ from schemas.files.csv_rows import (
 from schemas.files.formats.applicability import NotApplicable
 from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format, written_names
 from schemas.files.formats.reader import FormatReader
-from schemas.files.id_mapping import ids_in, translate_ids
+from schemas.files.id_mapping import has_learner, ids_in, translate_ids
 from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
@@ -30,6 +29,7 @@ from schemas.files.row_payload import (
     RowOptions,
     SkippedRows,
     check_members,
+    contradiction_of,
     damage_of,
     decode_rows,
     first_line_of,
@@ -93,6 +93,8 @@ class RawRow(NamedTuple):
     record: str = ""
     #: Case-folded columns of another system's format, and the file's names for them.
     written: Mapping[str, str] = _SAME_NAMES
+    #: Whether the learner must have the e-mail that the row names beside the username.
+    binds_email: bool = False
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -112,9 +114,11 @@ class RawRow(NamedTuple):
         if not findings:
             try:
                 request = require_learner(load_request(body))
-                damage = None if _is_mapped(sent, source, mapping) else damage_of(request)
-                damage = None if damage is None else self._by_column(damage)
-                return ParsedRow(self.line, request, None, self.cells, damage=damage)
+                doubt = None if has_learner(sent, source, mapping) else damage_of(request)
+                if doubt is None and self.binds_email:
+                    doubt = contradiction_of(request)
+                doubt = None if doubt is None else self._by_column(doubt)
+                return ParsedRow(self.line, request, None, self.cells, doubt=doubt)
             except InvalidRequest as error:
                 findings = [*error.findings]
         return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
@@ -128,16 +132,6 @@ class RawRow(NamedTuple):
         field = str(item["field"])
         column = self.columns.get(field, field)
         return {**item, "field": self.written.get(column, column)}
-
-
-def _is_mapped(
-    sent: Mapping[str, Any], source: str | None, mapping: Mapping[ExternalId, str]
-) -> bool:
-    """Returns whether the crosswalk has the learner's id."""
-    user = sent.get("user") or sent.get("email")
-    if source is None or not isinstance(user, str):
-        return False
-    return ExternalId(source, IdKind.LEARNER, user) in mapping
 
 
 def decode_raw_rows(
@@ -226,7 +220,7 @@ def _intent_rows(
             else:
                 body, columns, findings, _, skipped, record = intent
                 row = (line, body, columns, findings, intent_cells, False, skipped, record, written)
-                yield RawRow._make(row)
+                yield RawRow._make((*row, reader.binds_email))
 
 
 def _json_rows(

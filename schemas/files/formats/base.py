@@ -204,6 +204,8 @@ class Format:
     record_columns: Sequence[str] = ()
     #: Whether learners and courses have ids of another system.
     has_external_ids: bool = True
+    #: Whether the learner of a row must have its e-mail, unless the learner has none.
+    binds_email: bool = False
 
     def parse(self, cells: Cells, at: datetime | None = None) -> Sequence[RowIntent]:
         """Returns the requests of a row: one, or several of a row with numbered columns.
