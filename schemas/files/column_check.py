@@ -68,13 +68,16 @@ def _similar_foreign(format_: Format, name: str) -> str | None:
     near = similar_name(name, frozenset(format_.columns)) or _similar_numbered(format_, name)
     if near is not None or not means_activity(name):
         return near
-    meanings = {**format_.columns, **(format_.numbered or {})}
+    numbered = {f"{stem}1": meaning for stem, meaning in (format_.numbered or {}).items()}
+    meanings = {**format_.columns, **numbered}
     return next((name for name, means in meanings.items() if means == STATUS_COLUMN), "")
 
 
 def _similar_numbered(format_: Format, name: str) -> str | None:
-    matched = NUMBERED.fullmatch(name)
-    if matched is None or format_.numbered is None:
+    """Returns the numbered column that a name looks like, also one without its number."""
+    if format_.numbered is None:
         return None
-    near = similar_name(matched[1], frozenset(format_.numbered))
-    return None if near is None else f"{near}{matched[2]}"
+    matched = NUMBERED.fullmatch(name)
+    stem, number = (name, "1") if matched is None else matched.groups()
+    near = similar_name(stem, frozenset(format_.numbered))
+    return None if near is None else f"{near}{number}"
