@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from enrollment.domain.codes import Code, Reason
+from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.model import Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from schemas.files.formats.applicability import NotApplicable
@@ -78,9 +78,18 @@ def resolve(
 def _without_request(row: DecodedRow) -> Outcome:
     """Returns the outcome of a row that is skipped or cannot be read."""
     if row.not_applicable is None:
-        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+        return _unread(row, row.findings or ())
     reason, details = row.not_applicable.reason, row.not_applicable.details
     return Outcome(row.line, row.user, row.course_id, Code.SKIPPED, reason, details)
+
+
+def _unread(row: DecodedRow, findings: tuple[Mapping[str, object], ...]) -> Outcome:
+    """Returns the outcome of a row with findings: refused if all of them are on unknown ids."""
+    if not findings or any(item["rule"] != Rule.NOT_IN_CROSSWALK for item in findings):
+        return _failed(row, Code.INVALID, Reason.INVALID_ROW, findings)
+    is_course = any(item.get("kind") == IdKind.COURSE for item in findings)
+    reason = Reason.COURSE_NOT_FOUND if is_course else Reason.LEARNER_NOT_FOUND
+    return _failed(row, Code.REFUSED, reason, findings)
 
 
 def _is_permitted(rights: Rights, request: ParsedRequest) -> bool:
