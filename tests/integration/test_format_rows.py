@@ -182,7 +182,7 @@ def test_each_file_of_an_archive_has_the_ids_of_its_own_system(mapped):
         (3, "bob", OTHER, Code.ENROLLED),
         (4, "4711", "CHEM", Code.REFUSED),
         (6, "4711", COURSE, Code.ENROLLED),
-        (7, "4711", "MATH", Code.REFUSED),
+        (7, "4711", "MATH", Code.INVALID),
         (8, "4711", OTHER, Code.ENROLLED),
         (10, "ada", COURSE, Code.DEACTIVATED),
     ]
