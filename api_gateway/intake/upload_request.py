@@ -82,6 +82,9 @@ def _from_form(
         found = finding(name, fields[name], "duplicate")
         message = f"The option {name[:50]} is given both in the form and in the URL."
         raise bad_request("option_invalid", message, found)
+    if not form.file_name and not form.file.seek(0, io.SEEK_END):
+        found = finding("file", None, "malformed_form")
+        raise bad_request("malformed_form", "No file was chosen: the form is empty.", found)
     gzip = form.file_name.lower().endswith(".gz")
     media_type = (
         type_of_name(PurePath(form.file_name).stem if gzip else form.file_name) or form.media_type

@@ -181,7 +181,11 @@ def split_upload(
     ) as (file_info, drafts):
         first = list(islice(drafts, group_size))
         if upload.options.is_atomic and len(first) > 1:
-            message = "an all-or-nothing file must fit in one batch: send fewer lines"
+            message = (
+                "with on_error=abort an archive may have one file with rows: send each by itself"
+                if len(file_info.files) > 1
+                else "an all-or-nothing file must fit in one batch: send fewer lines"
+            )
             raise FileTooLarge(message)
         following = next(drafts, None)
         rest = None if following is None else chain([following], drafts)

@@ -212,13 +212,12 @@ def _unmapped_ids(
 
 def _unmapped_kinds(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
     """Returns the kinds of ids that an outcome reports as unknown."""
+    errors = details.get("errors")
+    if isinstance(errors, list):
+        return {IdKind(one["kind"]) for one in errors if one.get("rule") == Rule.NOT_IN_CROSSWALK}
     if reason is Reason.COURSE_NOT_FOUND:
         return {IdKind.COURSE}
-    if reason is Reason.LEARNER_NOT_FOUND:
-        return {IdKind.LEARNER}
-    errors = details.get("errors")
-    found = errors if isinstance(errors, list) else []
-    return {IdKind(one["kind"]) for one in found if one.get("rule") == Rule.NOT_IN_CROSSWALK}
+    return {IdKind.LEARNER} if reason is Reason.LEARNER_NOT_FOUND else set()
 
 
 def _set_file_headers(resp: Response, name: str) -> None:

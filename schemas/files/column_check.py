@@ -13,15 +13,15 @@ from schemas.files.formats.detect import (
     DetectedFormat,
     unread_columns,
 )
-from schemas.files.source import FilePosition, UnreadableFile
+from schemas.files.source import UnreadableFile
 from schemas.findings import display_value, shorten
 from schemas.requests.near_miss import means_activity, similar_name
 
 
-def check_unread(detected: DetectedFormat, line: int, ignored: Collection[str]) -> None:
+def check_unread(detected: DetectedFormat, ignored: Collection[str]) -> None:
     """Raises UnreadableFile for columns that are not read but look like ones that are.
 
-    Those in `ignored`, in lower case, may pass. `line` is that of the header.
+    Those in `ignored`, in lower case, may pass.
     """
     if not detected.has_header:
         return
@@ -32,10 +32,10 @@ def check_unread(detected: DetectedFormat, line: int, ignored: Collection[str]) 
         if folded not in ignored and (near := _similar(detected.format, folded)) is not None
     ]
     if similar:
-        raise _error(detected.format, similar, line)
+        raise _error(detected.format, similar)
 
 
-def _error(format_: str, similar: list[tuple[str, str]], line: int) -> UnreadableFile:
+def _error(format_: str, similar: list[tuple[str, str]]) -> UnreadableFile:
     described = [
         f"{name!r} looks like {near!r}" if near else f"{format_} has no column like {name!r}"
         for name, near in similar[:3]
@@ -46,7 +46,6 @@ def _error(format_: str, similar: list[tuple[str, str]], line: int) -> Unreadabl
         "unread_columns",
         f"the file has columns that are not read: {'; '.join(described)}. Rename or remove them, "
         f"or let them pass with the option ignore={names}",
-        position=FilePosition(line),
         found=name,
         expected=[near] if near else [f"no column {name}"],
     )
@@ -69,13 +68,16 @@ def _similar_foreign(format_: Format, name: str) -> str | None:
     near = similar_name(name, frozenset(format_.columns)) or _similar_numbered(format_, name)
     if near is not None or not means_activity(name):
         return near
-    meanings = {**format_.columns, **(format_.numbered or {})}
+    numbered = {f"{stem}1": meaning for stem, meaning in (format_.numbered or {}).items()}
+    meanings = {**format_.columns, **numbered}
     return next((name for name, means in meanings.items() if means == STATUS_COLUMN), "")
 
 
 def _similar_numbered(format_: Format, name: str) -> str | None:
-    matched = NUMBERED.fullmatch(name)
-    if matched is None or format_.numbered is None:
+    """Returns the numbered column that a name looks like, also one without its number."""
+    if format_.numbered is None:
         return None
-    near = similar_name(matched[1], frozenset(format_.numbered))
-    return None if near is None else f"{near}{matched[2]}"
+    matched = NUMBERED.fullmatch(name)
+    stem, number = (name, "1") if matched is None else matched.groups()
+    near = similar_name(stem, frozenset(format_.numbered))
+    return None if near is None else f"{near}{number}"

@@ -68,9 +68,13 @@ def split_csv(
     lines = LineReader(without_bom(chunks), decoder())
     before, record = _header(lines)
     header, has_course = record.rstrip("\r\n"), options.course_id is not None
-    detected = detect_format(header, options.format, has_course=has_course)
-    _check_course(detected, options)
-    check_unread(detected, before, options.ignored)
+    try:
+        detected = detect_format(header, options.format, has_course=has_course)
+        _check_course(detected, options)
+        check_unread(detected, options.ignored)
+    except UnreadableFile as error:
+        error.line = before + 1 - len(list(io.StringIO(record, newline="")))
+        raise
     lines.drop_footer(footer_of(detected.format))
     if not detected.has_header:
         first = list(io.StringIO(record, newline=""))

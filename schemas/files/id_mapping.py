@@ -51,6 +51,16 @@ def translate_ids(
     return translated, missing
 
 
+def has_learner(
+    body: Mapping[str, Any], source: str | None, mapping: Mapping[ExternalId, str]
+) -> bool:
+    """Returns whether the crosswalk has the learner's id of a body."""
+    user = body.get("user") or body.get("email")
+    if source is None or not isinstance(user, str):
+        return False
+    return ExternalId(source, IdKind.LEARNER, user) in mapping
+
+
 def _not_mapped(member: str, value: str, kind: IdKind) -> Finding:
     if is_damaged_id(value):
         return finding(member, value, Rule.DAMAGED_ID)

@@ -7,7 +7,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
@@ -19,9 +18,9 @@ from schemas.files.csv_rows import (
     row_body,
 )
 from schemas.files.formats.applicability import NotApplicable
-from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
+from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format, written_names
 from schemas.files.formats.reader import FormatReader
-from schemas.files.id_mapping import ids_in, translate_ids
+from schemas.files.id_mapping import has_learner, ids_in, translate_ids
 from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
@@ -30,6 +29,7 @@ from schemas.files.row_payload import (
     RowOptions,
     SkippedRows,
     check_members,
+    contradiction_of,
     damage_of,
     decode_rows,
     first_line_of,
@@ -91,6 +91,10 @@ class RawRow(NamedTuple):
     not_applicable: NotApplicable | None = None
     #: Identifies its record beside learner and course.
     record: str = ""
+    #: Case-folded columns of another system's format, and the file's names for them.
+    written: Mapping[str, str] = _SAME_NAMES
+    #: Whether the learner must have the e-mail that the row names beside the username.
+    binds_email: bool = False
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -102,15 +106,19 @@ class RawRow(NamedTuple):
         if self.is_skipped:
             return ParsedRow(self.line, None, None, self.cells)
         if self.not_applicable is not None:
-            return ParsedRow(self.line, None, None, self.cells, sent, self.not_applicable)
+            field = self.not_applicable.field
+            skipped = self.not_applicable._replace(field=self.written.get(field, field))
+            return ParsedRow(self.line, None, None, self.cells, sent, skipped)
         body, missing = (sent, []) if source is None else translate_ids(sent, source, mapping)
         findings = [*self.findings, *missing]
         if not findings:
             try:
                 request = require_learner(load_request(body))
-                damage = None if _is_mapped(sent, source, mapping) else damage_of(request)
-                damage = None if damage is None else self._by_column(damage)
-                return ParsedRow(self.line, request, None, self.cells, damage=damage)
+                doubt = None if has_learner(sent, source, mapping) else damage_of(request)
+                if doubt is None and self.binds_email:
+                    doubt = contradiction_of(request)
+                doubt = None if doubt is None else self._by_column(doubt)
+                return ParsedRow(self.line, request, None, self.cells, doubt=doubt)
             except InvalidRequest as error:
                 findings = [*error.findings]
         return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
@@ -122,17 +130,8 @@ class RawRow(NamedTuple):
     def _by_column(self, item: Finding) -> Finding:
         """Returns the finding with the name of the file's own column."""
         field = str(item["field"])
-        return {**item, "field": self.columns[field]} if field in self.columns else item
-
-
-def _is_mapped(
-    sent: Mapping[str, Any], source: str | None, mapping: Mapping[ExternalId, str]
-) -> bool:
-    """Returns whether the crosswalk has the learner's id."""
-    user = sent.get("user") or sent.get("email")
-    if source is None or not isinstance(user, str):
-        return False
-    return ExternalId(source, IdKind.LEARNER, user) in mapping
+        column = self.columns.get(field, field)
+        return {**item, "field": self.written.get(column, column)}
 
 
 def decode_raw_rows(
@@ -147,9 +146,10 @@ def decode_raw_rows(
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_native:
         return _native_rows(records, columns, skips, row_format.course_id)
-    course_id, at = row_format.course_id, row_format.received_at
-    reader = FormatReader(row_format.format, columns, course_id, at=at)
-    return _intent_rows(records, reader, skips)
+    format_, course_id, at = row_format.format, row_format.course_id, row_format.received_at
+    reader = FormatReader(format_, columns, course_id, at=at)
+    written = written_names(format_, require_header(row_format.header))
+    return _intent_rows(records, reader, skips, written)
 
 
 def rows_for_display(
@@ -206,7 +206,7 @@ def _native_row(line: int, cells: list[str], columns: CsvColumns, course_id: str
 
 
 def _intent_rows(
-    records: Iterator[_Record], reader: FormatReader, skips: SkippedRows
+    records: Iterator[_Record], reader: FormatReader, skips: SkippedRows, written: Mapping[str, str]
 ) -> Iterator[RawRow]:
     for line, cells, is_unclosed in records:
         if is_unclosed:
@@ -218,9 +218,9 @@ def _intent_rows(
             if skips.is_next():
                 yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                body, columns, findings, _, not_applicable, record = intent
-                row = (line, body, columns, findings, intent_cells, False, not_applicable, record)
-                yield RawRow._make(row)
+                body, columns, findings, _, skipped, record = intent
+                row = (line, body, columns, findings, intent_cells, False, skipped, record, written)
+                yield RawRow._make((*row, reader.binds_email))
 
 
 def _json_rows(

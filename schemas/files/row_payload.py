@@ -23,7 +23,7 @@ from schemas.files.csv_rows import (
     row_request,
 )
 from schemas.files.formats.applicability import NotApplicable
-from schemas.findings import Finding, finding
+from schemas.findings import Finding, Rule, finding
 from schemas.identity.damaged_ids import is_damaged_id
 from schemas.requests.near_miss import REQUEST_MEMBERS, unknown_members
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
@@ -50,8 +50,9 @@ class ParsedRow(NamedTuple):
     unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
     #: Set if the row asks for nothing here; it has neither a request nor findings.
     not_applicable: NotApplicable | None = None
-    #: The finding on a damaged username, which counts unless a learner of exactly that name exists.
-    damage: Finding | None = None
+    #: A finding that counts only if it is true of learners: on a damaged username, unless a learner
+    #: of exactly that name exists; `contradiction`, if that learner has another e-mail.
+    doubt: Finding | None = None
 
     @property
     def user(self) -> str | None:
@@ -178,7 +179,7 @@ def _json_row(raw: bytes, line: int, ignored: Collection[str]) -> ParsedRow:
         body = loads(raw)
         check_members(body, ignored)
         request = require_learner(load_request(body))
-        return ParsedRow(line, request, None, None, damage=damage_of(request))
+        return ParsedRow(line, request, None, None, doubt=damage_of(request))
     except InvalidJson as error:
         return ParsedRow(line, None, (invalid_json(raw, error),), None)
     except InvalidRequest as error:
@@ -230,7 +231,7 @@ class _CsvRows(NamedTuple):
         columns = self.columns
         try:
             request = row_request(cells, columns, self.course_id)
-            return ParsedRow(line, request, None, cells, damage=damage_of(request))
+            return ParsedRow(line, request, None, cells, doubt=damage_of(request))
         except InvalidRequest as error:
             return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
 
@@ -279,3 +280,10 @@ def invalid_json(raw: bytes, error: InvalidJson) -> Finding:
     """Returns the finding on a line that is not valid JSON."""
     message = f"{error.message}: column {error.column}"
     return finding("", raw[:400].decode(errors="replace"), "json", message)
+
+
+def contradiction_of(request: ParsedRequest) -> Finding | None:
+    """Returns the finding on an e-mail that the learner of the row may not have."""
+    if request.username is None or request.email is None:
+        return None
+    return finding("email", request.email, Rule.CONTRADICTION)

@@ -140,7 +140,9 @@ def _json_rows(chunks: Iterable[bytes], head: bytes, limits: Limits) -> list[obj
 def _unexpected_document(description: str) -> UnreadableFile:
     expected = '{"enrollments": [request, …]} or [request, …]'
     message = f"expected {expected}, but the document is {description}"
-    return UnreadableFile("unknown_document", message, expected=expected)
+    return UnreadableFile(
+        "unknown_document", message, position=FilePosition(1, 1, 0), expected=expected
+    )
 
 
 def _load_document(chunks: Iterable[bytes], head: bytes, limits: Limits) -> object:

@@ -11,11 +11,13 @@ from schemas.messages.finding_messages import sentences_of
 #: one whose facts are known is used. Facts are the outcome's details, its user and its course.
 REASON_TEXTS: Mapping[Reason, tuple[str, ...]] = {
     Reason.COURSE_NOT_FOUND: (
+        "{errors}",
         "There is no course {course_id}: did you mean {nearest}?",
         "There is no course {course_id}: check the spelling, or create the course first.",
         "There is no course with this id: check the spelling, or create the course first.",
     ),
     Reason.LEARNER_NOT_FOUND: (
+        "{errors}",
         "There is no learner {user}: check the spelling, or register the learner first.",
         "There is no such learner: check the spelling, or register the learner first.",
     ),

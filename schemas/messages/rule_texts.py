@@ -112,7 +112,7 @@ RULE_TEXTS: Mapping[Rule, RuleText] = {
         "contains a character that cannot be seen", "type the value again without it"
     ),
     Rule.CONTRADICTION: RuleText(
-        "is the e-mail address of another learner than the row names",
+        "is not the e-mail address of the learner that the row names",
         "write one of the two, or correct the one that is wrong",
     ),
     Rule.OMITTED: RuleText(

@@ -75,7 +75,8 @@ class LearnerEmail(Identifier):
         text = str(super()._deserialize(value, *args, **kwargs))
         email = parse_email(text)
         if email is None:
-            raise ValidationError(email_rule(text, "pattern"))
+            rule = "damaged_id" if is_damaged_id(text) else email_rule(text, "pattern")
+            raise ValidationError(rule)
         return email
 
 

@@ -110,7 +110,7 @@ def test_files_of_several_sources_that_are_taken_together_each_use_their_own(map
     assert [(one.course_id, one.code) for one in found] == [
         (COURSE, Code.ENROLLED),
         (OTHER, Code.ENROLLED),
-        ("MATH", Code.INVALID),
+        ("MATH", Code.REFUSED),
     ]
     mapped.check()
 
@@ -180,7 +180,7 @@ def test_each_file_of_an_archive_has_the_ids_of_its_own_system(mapped):
     assert named(mapped, file) == [
         (2, "ada", COURSE, Code.ENROLLED),
         (3, "bob", OTHER, Code.ENROLLED),
-        (4, "4711", "CHEM", Code.INVALID),
+        (4, "4711", "CHEM", Code.REFUSED),
         (6, "4711", COURSE, Code.ENROLLED),
         (7, "4711", "MATH", Code.INVALID),
         (8, "4711", OTHER, Code.ENROLLED),

@@ -148,6 +148,38 @@ def test_a_row_that_names_two_people_is_invalid(world):
     world.check()
 
 
+def test_in_the_dashboards_file_a_learner_has_the_email_of_the_row(world):
+    world.course()
+    world.learner("uma", "uma@example.org")
+    world.learner("vera", "vera@example.org")
+    world.learner("wim")
+    lines = [
+        "new@example.org,uma,Uma,GB",
+        "vera@example.org,uma,Uma,GB",
+        "UMA@example.org,uma,Uma,GB",
+        "new@example.org,wim,Wim,GB",
+        "other@example.org,xia,Xia,GB",
+        "vera@example.org,,Vera,GB",
+        ",vera,Vera,GB",
+        "vera@example.org,yan,Yan,GB",
+        "new@example.org,NULL,No,GB",
+    ]
+
+    file = world.send("\n".join(lines).encode(), format_="openedx_dashboard", course_id=COURSE)
+    world.work()
+
+    contradiction = [("email", "contradiction")]
+    assert rules(world, file) == [
+        *[contradiction] * 2,
+        *[[]] * 5,
+        contradiction,
+        [("username", "damaged_id")],
+    ]
+    assert world.codes(file)[2:7] == [ENROLLED] * 4 + [Code.UNCHANGED]
+    assert {user for _, user in world.enrollments()} == {"uma", "vera", "wim", "xia"}
+    world.check()
+
+
 def test_of_a_single_the_username_alone_counts_as_in_open_edx(world):
     world.course()
     world.learner("vera", "vera@example.org")

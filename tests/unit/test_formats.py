@@ -158,7 +158,9 @@ def test_a_file_is_known_by_its_content_however_it_is_written(name, how):
     head, rows = read(spelled(SAMPLES[name], how), course_id=course_id)
 
     assert head.format == plain[0].format == read(SAMPLES[name], name, course_id)[0].format == name
-    assert list(map(told, rows)) == list(map(told, plain[1]))
+    assert [str(told(row)).casefold() for row in rows] == [
+        str(told(row)).casefold() for row in plain[1]
+    ]
 
 
 def test_every_format_has_a_sample_and_can_be_forced():
@@ -261,11 +263,46 @@ def test_what_the_nearest_format_needs_is_listed(text, course_id, expected):
 
 
 @pytest.mark.parametrize(
+    ("header", "name", "missing"),
+    [
+        ("EXTERNAL_ORGANIZATION_KEY|EXTERNAL_PERSON_KEY|ROLE", "blackboard", "EXTERNAL_COURSE_KEY"),
+        ("student_key,course", "registrar", "status"),
+        ("Section SIS ID,SIS ID", "sds_v1", "Student SIS ID"),
+        ("child_code,parent_code,role_name,action", "d2l", "type"),
+        ("username,class", None, "course_id"),
+        ("status,class", None, "course_id"),
+        ("section_id,class", None, "course_id"),
+    ],
+)
+def test_a_header_that_has_half_of_a_format_and_a_name_of_its_own_is_near_it(header, name, missing):
+    message = refusal_of(f"{header}\n1,2,3,4\n").message
+
+    assert message.startswith(f"this looks like {name}, but" if name else "the header has no")
+    assert f"has no {missing}" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("name,class\nann,7a\n", "unknown_columns", 1),
+        ("\n\nuser_id,course_id\nada,x\n", "unknown_columns", 3),
+        ("sep=,\nuser,user,course_id\n", "repeated_columns", 2),
+        ("student_key,status\na,enrolled\n", "course_missing", 1),
+        ('user,course_id,"no\nte",status\na,b,c,d\n', "unread_columns", 1),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_in_its_line(text, code, line):
+    found = refusal_of(text).finding()
+
+    assert (found["rule"], found["line"]) == (code, line)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("canvas", "user,course_id\nada,x\n", "no user_id or user_integration_id and no role"),
         ("native", SAMPLES["canvas"], "has no user or email"),
-        ("oneroster", SAMPLES["sds"], "has no sourcedid or schoolsourcedid"),
+        ("oneroster", SAMPLES["sds"], "has no sourcedId or schoolSourcedId"),
     ],
 )
 def test_a_forced_format_that_does_not_fit_says_what_is_missing(name, text, message):
@@ -332,7 +369,7 @@ ROLE_COLUMNS = {
     "oneroster": ("role", "teacher"),
     "registrar": ("course_staff", "true"),
     "d2l": ("role_name", "Instructor"),
-    "blackboard": ("role", "Instructor"),
+    "blackboard": ("ROLE", "Instructor"),
     "moodle_flat": ("role", "editingteacher"),
     "moodle_users": ("role1", "editingteacher"),
 }
@@ -359,7 +396,7 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "sds",
             [
                 ("alice", KEY, True),
-                [("usersourcedid", None, "required")],
+                [("userSourcedId", None, "required")],
                 {("role", "teacher", "role_not_learner")},
                 ("dan", KEY, True),
             ],
@@ -368,8 +405,8 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "clever",
             [
                 ("alice", KEY, True),
-                [("student_id", None, "required")],
-                [("section_id", None, "required")],
+                [("Student_id", None, "required")],
+                [("Section_id", None, "required")],
                 ("dan", KEY, True),
             ],
         ),
@@ -377,8 +414,8 @@ def test_learners_come_in_and_leave_and_nobody_else_does(name):
             "sds_v1",
             [
                 ("alice", KEY, True),
-                [("student sis id", None, "required")],
-                [("section sis id", None, "required")],
+                [("Student SIS ID", None, "required")],
+                [("Section SIS ID", None, "required")],
                 ("dan", KEY, True),
             ],
         ),
@@ -388,6 +425,25 @@ def test_an_empty_cell_is_its_rows_fault_and_never_the_files(name, told_of):
     _, rows = read(SAMPLES[name])
 
     assert list(map(told, rows)) == told_of
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("user_id,course_id,role,status\n,MATH,student,active\n", "user_id"),
+        ("USER_ID,section_id,role,status\nada,,student,active\n", "section_id"),
+        ("User_ID,section_id,role,status\n,MATH,student,active\n", "User_ID"),
+        ("user_integration_id,user_id,course_id,role,status\n,,MATH,student,active\n", None),
+        ("username,course2\nada,\n", "course2"),
+        ("username, Course01 \nada,\n", "Course01"),
+        ("Type,action,child_code,role_name,parent_code\n,,ada,Learner,MATH\n", "Type"),
+        ("external_course_key|External_Person_Key|ROLE\nMATH||S\n", "External_Person_Key"),
+    ],
+)
+def test_a_row_is_wrong_in_a_column_that_its_file_has(text, field):
+    _, rows = read(text)
+
+    assert told(rows[0]) == [(field or "user_integration_id", None, "required")]
 
 
 @pytest.mark.parametrize(
@@ -470,6 +526,14 @@ def test_moodle_flat_lines(line, expected):
         (
             "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|N|DELETED\n",
             ("ada", KEY, False),
+        ),
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|X|ENABLED\n",
+            [("available_ind", "X", "one_of")],
+        ),
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|y|ENABLED\n",
+            ("ada", KEY, True),
         ),
         ("username,course1,deleted\nada,MATH,1\n", {("deleted", "1", "status_not_applicable")}),
         ("username,course1,deleted\nada,MATH,0\n", ("ada", KEY, True)),

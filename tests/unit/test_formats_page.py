@@ -25,10 +25,16 @@ def test_the_file_that_a_section_shows_is_of_its_format(name):
     assert detect_format(first).format == name
 
 
-@pytest.mark.parametrize("rule", [Rule.ONE_OF, Rule.NOT_IN_CROSSWALK, Rule.UNREADABLE])
+@pytest.mark.parametrize("rule", [Rule.ONE_OF, Rule.UNREADABLE])
 def test_the_rules_of_foreign_rows_are_explained(rule):
     assert f"| `{rule}` |" in PAGE
     assert f"| `{rule}` |" in (ROOT / "docs" / "reasons.md").read_text()
+
+
+def test_what_becomes_of_unknown_ids_is_explained():
+    assert "is `refused`, with reason\n`course_not_found` or `learner_not_found`" in PAGE
+    reasons = (ROOT / "docs" / "reasons.md").read_text()
+    assert f"| `{Rule.NOT_IN_CROSSWALK}` |" in reasons
 
 
 SKIPS = [Reason.ROLE_NOT_LEARNER, Reason.STATUS_NOT_APPLICABLE, Reason.NOT_CURRENT]

@@ -243,6 +243,14 @@ def test_a_damaged_id_that_is_no_username_has_its_own_rule(text):
     assert [item["rule"] for item in refused.value.findings] == ["damaged_id"]
 
 
+@pytest.mark.parametrize("text", ["NULL", "nan", "#N/A", "4.7E+11", "-"])
+def test_a_damaged_email_has_the_rule_of_damaged_ids(text):
+    with pytest.raises(InvalidRequest) as refused:
+        load_request({"email": text, "course_id": KEY})
+
+    assert [(i["field"], i["rule"]) for i in refused.value.findings] == [("email", "damaged_id")]
+
+
 @pytest.mark.parametrize("text", ["NULL", "4.7E+11", "#N/A"])
 def test_a_damaged_course_id_has_its_own_rule(text):
     with pytest.raises(InvalidRequest) as refused:

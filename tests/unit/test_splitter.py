@@ -102,12 +102,12 @@ def test_utf_8_is_tried_before_cp1252(encoding):
         pytest.param(b"\n \n", "empty", (None, None, None), id="blank"),
         pytest.param(b"user,course_id\n", "empty", (None, None, None), id="header-only"),
         pytest.param(b"user,course_id\n,\n\n", "empty", (None, None, None), id="blank-rows"),
-        pytest.param(b"a,b\n1,2\n", "unknown_columns", (None, None, None), id="columns"),
+        pytest.param(b"a,b\n1,2\n", "unknown_columns", (1, None, None), id="columns"),
         pytest.param(
-            b"user,user,course_id\na,b,c\n", "repeated_columns", (None, None, None), id="twice"
+            b"user,user,course_id\na,b,c\n", "repeated_columns", (1, None, None), id="twice"
         ),
         pytest.param(
-            b'"user,course_id\n' * 30, "unknown_columns", (None, None, None), id="open-header"
+            b'"user,course_id\n' * 30, "unknown_columns", (1, None, None), id="open-header"
         ),
     ],
 )
@@ -264,9 +264,9 @@ def test_a_json_document_is_an_array_bare_or_named(wrap):
         pytest.param(b'[{"a": 1,\n "a": 2}]', "malformed_json", 2, id="dishonest"),
         pytest.param(b"[", "malformed_json", 1, id="broken"),
         pytest.param(b"", "malformed_json", 1, id="nothing"),
-        pytest.param(b'{"user": "ada"}', "unknown_document", None, id="one-request"),
-        pytest.param(b'{"enrollments": [], "x": 1}', "unknown_document", None, id="more-keys"),
-        pytest.param(b'{"enrollments": {}}', "unknown_document", None, id="no-array"),
+        pytest.param(b'{"user": "ada"}', "unknown_document", 1, id="one-request"),
+        pytest.param(b'{"enrollments": [], "x": 1}', "unknown_document", 1, id="more-keys"),
+        pytest.param(b'{"enrollments": {}}', "unknown_document", 1, id="no-array"),
         pytest.param(b"[]", "empty", None, id="empty"),
     ],
 )

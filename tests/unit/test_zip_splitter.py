@@ -186,12 +186,25 @@ def test_what_a_manifest_says_is_not_overridden_in_silence(manifest, text, forma
 
 @pytest.mark.parametrize(
     "manifest",
-    ["oneroster.version,1.1\nfile.enrollments,absent\n", "oneroster.version,2.0\n", "x,y\n"],
+    [
+        "oneroster.version,1.1\nfile.enrollments,absent\n",
+        "oneroster.version,2.0\n",
+        "propertyName,value\n",
+    ],
 )
 def test_a_manifest_without_enrollments_is_refused(manifest):
     packed = archive([("manifest.csv", manifest), ("enrollments.csv", CANVAS)])
 
     assert refusal_of(packed).code == "unknown_document"
+
+
+def test_a_file_with_rows_is_no_manifest_whatever_its_name():
+    head, rows = read(archive([("manifest.csv", OURS), ("term.csv", OURS)]))
+
+    assert [row[0] for row in rows] == ["manifest.csv", "term.csv"]
+    assert head.format == "native"
+    other = archive([("manifest.csv", "x,y\n1,2\n"), ("enrollments.csv", CANVAS)])
+    assert "manifest.csv: the header has no course_id" in refusal_of(other).message
 
 
 ONE = [("a.csv", OURS)]

@@ -80,7 +80,7 @@ def _needs_learners(row: DecodedRow) -> bool:
     request = row.request
     if request is None:
         return False
-    return request.username is None or request.email is not None or row.damage is not None
+    return request.username is None or request.email is not None or row.doubt is not None
 
 
 def is_native(row_format: RowFormat) -> bool:
@@ -187,7 +187,7 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Decoded
             intake_number(batch.id, position),
             1,
             request,
-            damage=None if is_self else damage_of(request),
+            doubt=None if is_self else damage_of(request),
         )
 
 
@@ -209,5 +209,5 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> I
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        damage = row.damage
-        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None, damage))
+        doubt = row.doubt
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None, doubt))

@@ -134,15 +134,16 @@ def _settle(
 ) -> list[Request | Outcome]:
     """Returns, by row, the request to decide or the outcome of a row that needs no decision.
 
-    Looks up learners by e-mail, learners with damaged usernames, and cancelled single requests,
-    each by one statement.
+    Looks up learners by e-mail, learners of rows with a doubt, and cancelled single requests, each
+    by one statement.
     """
     rows = [row for batch in decoded if batch.settled is None for row in batch.rows]
     emails = {row.request.email for row in rows if row.request is not None}
     by_email = learners.find_by_email(session, {email for email in emails if email is not None})
     usernames = {email: learner.learner.username for email, learner in by_email.items()}
-    damaged = {row.request.username or "" for row in rows if row.request and row.damage}
-    known = learners.find_many(session, damaged)
+    doubtful = {row.request.username or "" for row in rows if row.request and row.doubt}
+    loaded = learners.find_many(session, doubtful)
+    known = {username: each.learner.email for username, each in loaded.items()}
     singles = [batch.id for batch in claimed if batch.submission_id is None]
     cancelled = cancellation.cancelled_singles(session, singles) if singles else set()
     settled: list[Request | Outcome] = []

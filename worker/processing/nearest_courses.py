@@ -36,6 +36,7 @@ def add_nearest(outcomes: Sequence[Outcome], nearest: Mapping[str, str]) -> list
     return [
         outcome
         if outcome.reason is not Reason.COURSE_NOT_FOUND
+        or outcome.details  # an id of another system
         else outcome._replace(details=_details(nearest.get(outcome.course_id or "")))
         for outcome in outcomes
     ]

@@ -49,7 +49,7 @@ class BulkEnrollInvitations:
         learner = self._learner(request)
         if learner is not None and (learner.is_active or not request.is_active):
             named = request._replace(username=learner.username, email=None)
-            return resolve(row._replace(request=named, damage=None), {})
+            return resolve(row._replace(request=named, doubt=None), {})
         code, reason = Code.UNCHANGED, None
         if self._invitation_key(request) is None:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND

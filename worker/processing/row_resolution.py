@@ -1,12 +1,12 @@
 """Resolves decoded rows to requests, with effective time and precedence, or to outcomes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from enrollment.domain.codes import Code, Reason
+from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.model import Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from schemas.files.formats.applicability import NotApplicable
@@ -14,7 +14,7 @@ from schemas.findings import Rule
 from schemas.requests.parsed import ParsedRequest
 
 #: Usernames by e-mail where no row names its learner by e-mail.
-NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
+NO_USERNAMES: Mapping[str, Any] = MappingProxyType({})
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
 
@@ -40,17 +40,17 @@ class DecodedRow(NamedTuple):
     is_poisonous: bool = False
     #: Set if the row asks for nothing here.
     not_applicable: NotApplicable | None = None
-    #: The finding on a damaged username, which counts unless a learner of exactly that name exists.
-    damage: Mapping[str, object] | None = None
+    #: As in `ParsedRow`.
+    doubt: Mapping[str, object] | None = None
 
 
 def resolve(
-    row: DecodedRow, usernames: Mapping[str, str], known: Collection[str] = ()
+    row: DecodedRow, usernames: Mapping[str, str], known: Mapping[str, str | None] = NO_USERNAMES
 ) -> Request | Outcome:
     """Returns the request to decide, or the outcome of a row that fails before any decision.
 
-    `usernames` maps the e-mails of known learners to their usernames; `known` has those of the
-    damaged usernames that learners have.
+    `usernames` maps the e-mails of known learners to their usernames; `known` has the e-mails of
+    learners by the usernames of rows with a doubt.
     """
     request = row.request
     if row.is_poisonous:
@@ -58,7 +58,7 @@ def resolve(
     if request is None:
         return _without_request(row)
     username, stated = request.username or usernames.get(request.email or ""), request.requested_at
-    if row.damage is not None or request.email is not None or stated is not None:
+    if row.doubt is not None or request.email is not None or stated is not None:
         found = _learner_finding(row, request, usernames, known) or _time_finding(row, request)
         if found is not None:
             return _failed(row, Code.INVALID, Reason.INVALID_ROW, (found,))
@@ -78,9 +78,18 @@ def resolve(
 def _without_request(row: DecodedRow) -> Outcome:
     """Returns the outcome of a row that is skipped or cannot be read."""
     if row.not_applicable is None:
-        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+        return _unread(row, row.findings or ())
     reason, details = row.not_applicable.reason, row.not_applicable.details
     return Outcome(row.line, row.user, row.course_id, Code.SKIPPED, reason, details)
+
+
+def _unread(row: DecodedRow, findings: tuple[Mapping[str, object], ...]) -> Outcome:
+    """Returns the outcome of a row with findings: refused if all of them are on unknown ids."""
+    if not findings or any(item["rule"] != Rule.NOT_IN_CROSSWALK for item in findings):
+        return _failed(row, Code.INVALID, Reason.INVALID_ROW, findings)
+    is_course = any(item.get("kind") == IdKind.COURSE for item in findings)
+    reason = Reason.COURSE_NOT_FOUND if is_course else Reason.LEARNER_NOT_FOUND
+    return _failed(row, Code.REFUSED, reason, findings)
 
 
 def _is_permitted(rights: Rights, request: ParsedRequest) -> bool:
@@ -94,12 +103,17 @@ def _learner_finding(
     row: DecodedRow,
     request: ParsedRequest,
     usernames: Mapping[str, str],
-    known: Collection[str],
+    known: Mapping[str, str | None],
 ) -> Mapping[str, object] | None:
     """Returns what is wrong with the learner that a row names."""
-    if row.damage is not None and request.username not in known:
-        return row.damage
     email, username = request.email, request.username
+    if row.doubt is not None and username is not None:
+        if row.doubt["rule"] == Rule.CONTRADICTION:
+            counts = known.get(username) not in {None, email}
+        else:
+            counts = username not in known
+        if counts:
+            return row.doubt
     if email is None or username is None or usernames.get(email, username) == username:
         return None
     return {"field": "email", "value": email, "rule": Rule.CONTRADICTION.value}

@@ -22,9 +22,10 @@ from schemas.files.archives.zip_reader import (
     printable,
 )
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.csv_rows import names_of
 from schemas.files.csv_splitter import NO_FILE_OPTIONS
 from schemas.files.formats.detect import AUTO, MIXED
-from schemas.files.mislabelled import first_line
+from schemas.files.mislabelled import first_line, head_of
 from schemas.files.row_payload import CSV_ROWS, JSON_ROWS
 from schemas.files.source import FilePosition, FileTooLarge, Limits, UnreadableFile
 from schemas.files.splitter import format_of, split, type_of_name
@@ -37,6 +38,7 @@ _ONEROSTER, _D2L = "manifest.csv", "manifest.json"
 _ENROLLMENTS = "enrollments.csv"
 _VERSIONS = frozenset({"1.0", "1.1", "1.2"})
 _MAX_MANIFEST = 100_000
+_MANIFEST_COLUMNS = frozenset({"propertyname", "value"})
 _README = re.compile(r"read[ _-]?me(\.(txt|md|html?|rtf|pdf|docx?))?")
 
 
@@ -126,7 +128,7 @@ def _no_request(passed_over: Sequence[PassedOverFile]) -> UnreadableFile:
 def _plan(contents: Sequence[FileContent], limits: Limits, options: FileOptions) -> _Plan:
     plan, skips_unknown = _Plan(limits), False
     wanted = contents
-    if (manifest := _topmost(_ONEROSTER, contents)) is not None:
+    if (manifest := _topmost(_ONEROSTER, contents)) is not None and _is_manifest(manifest):
         _check_manifest(manifest)
         enrollments = manifest.name.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
         wanted = [content for content in contents if content.name.casefold() == enrollments]
@@ -175,6 +177,12 @@ def _topmost(name: str, contents: Sequence[FileContent]) -> FileContent | None:
     """Returns the file of this name in the fewest folders."""
     candidates = [it for it in contents if it.name.rsplit("/", 1)[-1].casefold() == name]
     return min(candidates, key=lambda content: content.name.count("/"), default=None)
+
+
+def _is_manifest(file: FileContent) -> bool:
+    """Returns whether a file is the manifest of OneRoster, and not one with rows of its own."""
+    is_named = frozenset(names_of(first_line(file), ",")) >= _MANIFEST_COLUMNS
+    return is_named or b"oneroster.version" in head_of(file).lower()
 
 
 def _check_manifest(manifest: FileContent) -> None:

@@ -167,7 +167,7 @@ class Format:
     #: Columns that are read, as written, and their meanings (empty: no member of a request). Of
     #: several columns with one meaning, the first that is not empty is used.
     columns: Mapping[str, str]
-    #: Groups of case-folded columns: a header that has one of each group is of this format.
+    #: Groups of columns, as written: a header that has one of each group is of this format.
     identifying_columns: tuple[tuple[str, ...], ...]
     #: Case-folded names of columns that belong to the format, and are not read.
     other_columns: Collection[str] = frozenset()
@@ -204,6 +204,8 @@ class Format:
     record_columns: Sequence[str] = ()
     #: Whether learners and courses have ids of another system.
     has_external_ids: bool = True
+    #: Whether the learner of a row must have its e-mail, unless the learner has none.
+    binds_email: bool = False
 
     def parse(self, cells: Cells, at: datetime | None = None) -> Sequence[RowIntent]:
         """Returns the requests of a row: one, or several of a row with numbered columns.
@@ -261,15 +263,14 @@ class Format:
     def missing_groups(self, names: Collection[str]) -> list[str]:
         """Returns the groups of which a header has no column, in words."""
         groups = (*self.identifying_columns, *self.required_columns)
-        return [
-            " or ".join(group) for group in groups if not any(self._has(n, names) for n in group)
-        ]
+        return [" or ".join(group) for group in groups if not self._has_one(group, names)]
 
     def matches(self, names: Collection[str]) -> bool:
-        """Returns whether a header has a column of every group of `marks`."""
-        return all(
-            any(self._has(name, names) for name in group) for group in self.identifying_columns
-        )
+        """Returns whether a header has a column of every group that identifies the format."""
+        return all(self._has_one(group, names) for group in self.identifying_columns)
+
+    def _has_one(self, group: Sequence[str], names: Collection[str]) -> bool:
+        return any(self._has(column.casefold(), names) for column in group)
 
     def _has(self, name: str, names: Collection[str]) -> bool:
         if name in names:

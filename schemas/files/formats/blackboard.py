@@ -2,13 +2,16 @@
 
 from enrollment.domain.codes import Reason
 from schemas.files.formats import base
+from schemas.findings import Rule
 
 _STATUSES = {"enabled": True, "disabled": False, "deleted": False}
 
 
 def _check_is_visible(row: base.RowParser) -> None:
-    is_hidden = row.cells.get("available_ind", "Y").casefold() == "n"
-    if is_hidden and _STATUSES.get(row.cells.get("row_status", "enabled").casefold()):
+    available = row.cells.get("available_ind", "Y").casefold()
+    if available not in {"y", "n"}:
+        row.report("available_ind", Rule.ONE_OF, "known are Y, N")
+    elif available == "n" and _STATUSES.get(row.cells.get("row_status", "enabled").casefold()):
         row.skip("available_ind", Reason.STATUS_NOT_APPLICABLE)  # nothing is hidden here
 
 
@@ -22,7 +25,7 @@ FORMAT = base.Format(
         "ROW_STATUS": base.STATUS_COLUMN,
         "AVAILABLE_IND": base.STATUS_COLUMN,
     },
-    identifying_columns=(("external_course_key",), ("external_person_key",)),
+    identifying_columns=(("EXTERNAL_COURSE_KEY",), ("EXTERNAL_PERSON_KEY",)),
     other_columns=frozenset(
         {
             "data_source_key",

@@ -11,5 +11,5 @@ FORMAT = base.Format(
         "Section_id": base.COURSE_COLUMN,
         "Student_id": base.LEARNER_COLUMN,
     },
-    identifying_columns=(("school_id",), ("section_id",), ("student_id",)),
+    identifying_columns=(("School_id",), ("Section_id",), ("Student_id",)),
 )

@@ -1,6 +1,6 @@
 """Detects the format of a CSV file, native or of another system, by its first record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -206,6 +206,26 @@ def column_meanings(format_: str, header: str) -> dict[str, str]:
         for name, folded in zip(written, columns.names, strict=True)
         if (meaning := _meaning(format_, folded))
     }
+
+
+@lru_cache(maxsize=256)
+def written_names(format_: str, header: str) -> Mapping[str, str]:
+    """Returns the file's names for the columns of another system's format, which are case-folded.
+
+    An id's column that the file does not have has the name of the one that stands for it.
+    """
+    known = FORMATS_BY_NAME[format_]
+    columns = columns_of_format(format_, header)
+    names: dict[str, str] = {}
+    ids: dict[str | None, str] = {}
+    for name, folded in zip(cells_of(header, columns.delimiter), columns.names, strict=True):
+        names.setdefault(known.canonical(folded), name.strip())
+        ids.setdefault(known.meaning(folded), name.strip())
+    numbered = {f"{stem}1": meaning for stem, meaning in (known.numbered or {}).items()}
+    for column, meaning in {**known.columns, **numbered}.items():
+        if meaning in {LEARNER_COLUMN, COURSE_COLUMN} and meaning in ids:
+            names.setdefault(column.casefold(), ids[meaning])
+    return names
 
 
 def _meaning(format_: str, name: str) -> str | None:

@@ -11,7 +11,8 @@ from schemas.files.source import UnreadableFile
 
 #: Characters of a name, and of a header, that an error repeats.
 _MAX_NAME_CHARS, _MAX_HEADER_CHARS = 40, 400
-#: A format is near if a header lacks less than this share of what it needs.
+#: A format is near if a header lacks less than this share of what it needs, or as much, but has a
+#: column of that format alone.
 _MAX_MISSING_SHARE = 0.5
 #: Near misses that an error names.
 _MAX_NEAR = 3
@@ -80,7 +81,7 @@ def format_error(columns: CsvColumns, header: str, format_: Format) -> Unreadabl
     near = [
         f"{close[0][:_MAX_NAME_CHARS]!r} looks like {word!r}"
         for word in chain.from_iterable(group.split(" or ") for group in missing)
-        if (close := get_close_matches(word, unread, 1))
+        if (close := get_close_matches(word.casefold(), unread, 1))
     ]
     hint = f" ({', '.join(near[:_MAX_NEAR])})" if near else ""
     return UnreadableFile(
@@ -100,12 +101,26 @@ def unknown_error(
     """Returns the error for an unknown header: that of the nearest format, if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
 
+    known = list(formats)
+
     def missing_share(format_: Format) -> float:
         return len(format_.missing_groups(columns.names)) / len(format_.missing_groups(()))
 
-    nearest = min(formats, key=missing_share)
-    is_near = missing_share(nearest) < _MAX_MISSING_SHARE
-    return format_error(columns, header, nearest) if is_near else native
+    def is_near(format_: Format) -> bool:
+        share = missing_share(format_)
+        others = chain.from_iterable(other.columns for other in known if other is not format_)
+        return share < _MAX_MISSING_SHARE or (
+            share == _MAX_MISSING_SHARE and _has_own(format_, columns.names, others)
+        )
+
+    nearest = min(filter(is_near, known), key=missing_share, default=None)
+    return native if nearest is None else format_error(columns, header, nearest)
+
+
+def _has_own(format_: Format, names: Iterable[str], others: Iterable[str]) -> bool:
+    """Returns whether a header has a column of a format that neither another one has, nor we."""
+    shared = KNOWN_COLUMNS.union(name.casefold() for name in others)
+    return any(name not in shared and format_.meaning(name) for name in names)
 
 
 def _hint(columns: CsvColumns, text: str, missing: Sequence[str], *, has_course: bool) -> str:

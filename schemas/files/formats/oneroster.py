@@ -15,10 +15,10 @@ FORMAT = base.Format(
         "endDate": base.END_COLUMN,
     },
     identifying_columns=(
-        ("classsourcedid",),
-        ("usersourcedid",),
+        ("classSourcedId",),
+        ("userSourcedId",),
         ("role",),
-        ("sourcedid", "schoolsourcedid"),
+        ("sourcedId", "schoolSourcedId"),
     ),
     statuses={"active": True, "tobedeleted": False, "inactive": False},
     record_columns=("sourcedid",),

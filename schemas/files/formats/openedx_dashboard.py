@@ -25,4 +25,5 @@ FORMAT = base.Format(
     identifying_columns=(("email",), ("username",), ("full name",), ("country",)),
     is_line=_is_line,
     has_external_ids=False,
+    binds_email=True,
 )

@@ -61,6 +61,7 @@ class FormatReader:
         self._at = at
         self._width = len(columns.names)
         self._course_id = course_id
+        self.binds_email = self._format.binds_email
         self._read_columns = [
             (self._format.canonical(name), index, self._unescape(name))
             for index, name in enumerate(columns.names)

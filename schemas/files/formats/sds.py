@@ -10,12 +10,12 @@ FORMAT = base.Format(
         "userSourcedId": base.LEARNER_COLUMN,
         "role": base.ROLE_COLUMN,
     },
-    identifying_columns=(("classsourcedid",), ("usersourcedid",), ("role",)),
+    identifying_columns=(("classSourcedId",), ("userSourcedId",), ("role",)),
 )
 #: Its file lists students only.
 FORMAT_V1 = base.Format(
     name="sds_v1",
     title="Microsoft SDS v1 StudentEnrollment.csv",
     columns={"Section SIS ID": base.COURSE_COLUMN, "Student SIS ID": base.LEARNER_COLUMN},
-    identifying_columns=(("section sis id",), ("student sis id",)),
+    identifying_columns=(("Section SIS ID",), ("Student SIS ID",)),
 )

@@ -96,7 +96,9 @@ def test_a_file_of_another_system_is_taken_unchanged(gateway, source):
         "source": name, "default_mode": "verified", "on_error": "continue",
     }  # fmt: skip
     found = outcomes(gateway, status)
-    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "skipped", "invalid"]
+    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "skipped", "refused"]
+    assert found[3]["reason"] == "course_not_found"
+    assert found[3]["message"].startswith("course_id: 'BIO' has no entry in the crosswalk")
     assert (found[0]["course_id"], found[0]["mode"]) == (course_id, "verified")
     assert (found[2]["reason"], found[2]["value"]) == ("role_not_learner", "teacher")
     assert found[2]["message"] == "role is teacher: only learners are enrolled and withdrawn."
@@ -138,7 +140,8 @@ def test_what_is_missing_is_filled_in_sent_back_and_the_rows_sent_again(gateway,
 
     again = gateway.submit(result_file(gateway, status), query_string=f"source={name}")
     assert again.json["format"] == "canvas"
-    assert [one["outcome"] for one in outcomes(gateway, again)] == ["enrolled", "invalid"]
+    assert [one["outcome"] for one in outcomes(gateway, again)] == ["enrolled", "refused"]
+    assert outcomes(gateway, again)[1]["reason"] == "learner_not_found"
     assert outcomes(gateway, again)[0]["user"] == ada
 
 
@@ -269,7 +272,7 @@ def test_skipped_rows_are_counted_filtered_and_in_the_result_file(gateway, sourc
         ["skipped", "not_current"],
         ["skipped", "role_not_learner"],
     ]
-    assert rows[1][-1] == "enddate is 2025-01-31: the record has ended, or is yet to begin."
+    assert rows[1][-1] == "endDate is 2025-01-31: the record has ended, or is yet to begin."
 
 
 def test_a_change_of_section_leaves_the_learner_where_she_is(gateway, source):
@@ -299,10 +302,10 @@ def test_each_enrollment_of_a_line_has_its_outcome_and_can_be_sent_again_alone(g
     assert status.json["counts"]["total"] == 3
     assert told(gateway, status) == [
         (2, ada, course_id, "enrolled"),
-        (2, ada, "BIO", "invalid"),
+        (2, ada, "BIO", "refused"),
         (2, ada, "MATH", "skipped"),
     ]
-    failed = result_file(gateway, status, "?outcome=invalid,skipped")
+    failed = result_file(gateway, status, "?outcome=refused,skipped")
     rows = list(csv.reader(io.StringIO(failed)))
     assert rows[1][:6] == [ada, "Ada", "", "BIO", "", ""]
     assert rows[2][:6] == [ada, "Ada", "", "", "MATH", "teacher"]
@@ -431,9 +434,9 @@ def test_an_archive_of_two_systems_is_read_with_the_ids_of_each(gateway):
     assert "source" not in status.json["options"]
     assert [(one["course_id"], one["outcome"]) for one in outcomes(gateway, status)] == [
         (ours["canvas"], "enrolled"),
-        ("C-1", "invalid"),
+        ("C-1", "refused"),
         (ours["blackboard"], "enrolled"),
-        ("C-1", "invalid"),
+        ("C-1", "refused"),
         (ours["canvas"], "enrolled"),
         ("C-1", "invalid"),
     ]
@@ -546,6 +549,7 @@ FILE = "user,course_id\nada,a/b/c\n"
         pytest.param(form(FILE, format="canvas"), FORM, "", 422, "unknown_columns", id="format"),
         pytest.param(form(FILE, lane="x" * 5_000), FORM, "", 400, "malformed_form", id="long"),
         pytest.param(form(""), FORM, "", 422, "empty", id="empty"),
+        pytest.param(form("", ""), FORM, "", 400, "malformed_form", id="not-chosen"),
     ],
 )
 def test_a_form_that_cannot_be_read_is_refused_and_leaves_nothing(

@@ -1,7 +1,9 @@
 """Files that cannot be read as a whole: told where and what was expected, and nothing is kept."""
 
 import gzip
+import io
 import json
+import zipfile
 
 import pytest
 
@@ -87,6 +89,17 @@ def test_a_misspelt_column_is_named(small):
     body = assert_refused(small, post(small, b"user,course\r\nann,a/b/c", CSV), 422)
     assert "'course'" in body["detail"]
     assert "course_id" in body["detail"]
+
+
+def test_an_archive_of_several_files_cannot_be_all_or_nothing(small):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.csv", ROW)
+        archive.writestr("b.csv", ROW)
+
+    answer = post(small, packed.getvalue(), "application/zip", query_string="on_error=abort")
+
+    assert "may have one file with rows" in assert_refused(small, answer, 413)["detail"]
 
 
 @pytest.mark.parametrize(
