@@ -39,7 +39,7 @@ class QueryParameters:
     def check(self, req: falcon.asgi.Request) -> None:
         """Raises Problem 400 for the first parameter that is not declared, or repeated.
 
-        Of two values one would be ignored, which nobody means.
+        Of two values one would be ignored, and the caller may have meant that one.
         """
         method = _ALIASES.get(req.method, req.method)
         declared = self._declared.get((req.uri_template or "", method))

@@ -86,6 +86,12 @@ def test_a_key_that_cannot_be_parsed_is_400(small, names):
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
     assert "is not a valid course id" in answer.json["message"]
+    (error,) = answer.json["errors"]
+    assert (answer.json["code"], error["field"], error["rule"]) == (
+        "invalid_row",
+        "course_id",
+        "course_key",
+    )
 
 
 @pytest.mark.parametrize("user", ["%00", "a%00b", "%ff", "%ed%a0%80", "x" * 1000, "''--", "%27%3B"])
