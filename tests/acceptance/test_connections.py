@@ -1,5 +1,6 @@
 """Connections of a served gateway: how long they may take, how much they may send, how many."""
 
+import re
 import resource
 import select
 import socket
@@ -125,6 +126,47 @@ def test_long_heads_are_refused_at_once(gateway, sent):
     assert {status_of(answer)} <= {431, 405, 400}
     assert b"connection: close" in answer or b" 405 " in answer
     assert after < SLACK
+
+
+@pytest.mark.parametrize("size", [40_000, 65_531, 70_000, MEGABYTE])
+def test_a_long_url_is_431(gateway, size):
+    answer, _ = ended(gateway, request(f"GET /livez?{'y' * size}"))
+
+    assert status_of(answer) == 431
+    assert b"headers_too_large" in answer
+
+
+REFUSED = {
+    "malformed": (request("GET /livez", "X : 1"), 400),
+    "no HTTP at all": (b"\x16\x03\x01\x00\xa5\x01\x00" * 20, 400),
+    "two lengths": (request(POST, "Content-Length: 1", CHUNKED), 400),
+    "a broken chunk": (request(POST, JSON_TYPE, KEY, CHUNKED, body=b"zz\r\n"), 400),
+    "no host": (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+    "many headers": (request("GET /livez", *(f"X-{n}: v" for n in range(200))), 431),
+    "a long header": (request("GET /livez", f"X: {'y' * 100_000}"), 431),
+    "a head that does not end": (OPEN_HEAD, 408),
+    "a body that does not begin": (request(POST, JSON_TYPE, "Content-Length: 9"), 408),
+}
+
+
+def test_what_never_reaches_the_application_has_a_request_id_too(gateway):
+    """Its own, if it sent one before its fault; and a made one is another each time."""
+    own = b"HTTP/1.1\r\nX-Request-ID: mine\r\n"
+    named = {name: sent.replace(b"HTTP/1.1\r\n", own, 1) for name, (sent, _) in REFUSED.items()}
+    plain = {name: sent for name, (sent, _) in REFUSED.items()}
+    with ThreadPoolExecutor(2 * len(REFUSED)) as pool:
+        taken = pool.map(lambda sent: ended(gateway, sent)[0], named.values())
+        made = pool.map(lambda sent: ended(gateway, sent)[0], plain.values())
+        answers = list(zip(REFUSED, taken, made, strict=True))
+
+    for name, with_own, without in answers:
+        assert status_of(with_own) == status_of(without) == REFUSED[name][1], name
+        assert request_ids(with_own) == [b"mine"] or REFUSED[name][0][:1] == b"\x16", name
+    assert len({request_ids(without)[0] for _, _, without in answers}) == len(REFUSED)
+
+
+def request_ids(answer):
+    return re.findall(rb"\r\nx-request-id: (\S+)\r\n", answer)
 
 
 @needs_proc

@@ -149,6 +149,7 @@ def test_a_head_that_is_too_large_is_431(small, headers, status):
     if status == 431:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json["code"] == "headers_too_large"
+    assert answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400), ("2", 400)])
