@@ -67,6 +67,8 @@ class ErrorHandlers:
         detail = error.description or error.title or status.phrase
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             detail = f'Method "{req.method}" not allowed.'
+        elif status is HTTPStatus.NOT_FOUND:
+            detail = "Nothing has this path: /docs and /openapi.json list the paths."
         headers = dict(error.headers or {})
         code = status.phrase.lower().replace(" ", "_")
         self._write(req, resp, Problem(status, code, detail, headers=headers))

@@ -15,6 +15,8 @@ from schemas.findings import finding
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
+#: The names of the one Content-Encoding that is supported (RFC 9110, 8.4.1.3).
+GZIP = frozenset({"gzip", "x-gzip"})
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -86,7 +88,7 @@ def _is_gzip(req: Request, *, allowed: bool) -> bool:
     encoding = header.strip().lower()
     if encoding == "identity":
         return False
-    if encoding == "gzip" and allowed:
+    if encoding in GZIP and allowed:
         return True
     expected = "gzip or no encoding" if allowed else "no encoding"
     raise unsupported(f"Content-Encoding {encoding[:40]!r} is not supported here: use {expected}.")

@@ -101,6 +101,7 @@ def test_an_address_that_leads_nowhere_is_404_in_our_shape(small, path, method):
     assert answer.headers["content-type"] == "application/problem+json"
     assert {"type", "title", "status", "detail", "code", "message"} <= set(answer.json)
     assert answer.json["code"] == "not_found"
+    assert "/openapi.json" in answer.json["detail"]
     assert answer.headers["x-request-id"]
 
 
