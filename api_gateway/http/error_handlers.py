@@ -51,6 +51,8 @@ class ErrorHandlers:
             self._write(req, resp, unavailable(text))
             return
         problem = Problem(status, code, detail)
+        if isinstance(error, domain.KeyInFlight):
+            problem.headers["Retry-After"] = "1"
         if isinstance(error, domain.KeyReused):
             problem.advice = "Use a new key for each request."
             if error.submission_id is not None:

@@ -246,6 +246,21 @@ def test_who_is_refused_is_not_asked_for_the_body(gateway, headers, status):
     assert b"\r\nconnection: close\r\n" in answer
 
 
+def test_a_key_whose_first_request_is_still_coming_in_is_409(gateway):
+    body = b"user,course_id\nann,course-v1:A+B+C\n"
+    lines = (KEY, "Content-Type: text/csv", "Idempotency-Key: one", f"Content-Length: {len(body)}")
+    start = f"POST {API}/submissions"
+    with Raw(gateway.port) as first, Raw(gateway.port) as second:
+        first.send(request(start, *lines, "Expect: 100-continue"))
+        assert status_of(first.read_until(lambda seen: b"\r\n\r\n" in seen)) == 100
+        refused = second.send(request(start, *lines, body=body)).read_response()
+        taken = first.send(body).read_until(lambda seen: b" 202 " in seen)
+
+    assert (status_of(refused), b"idempotency_key_in_flight" in refused) == (409, True)
+    assert b"\r\nretry-after: 1\r\n" in refused
+    assert b"HTTP/1.1 202 Accepted" in taken
+
+
 def test_a_wanted_body_is_asked_for(gateway):
     with Raw(gateway.port) as connection:
         connection.send(request(POST, JSON_TYPE, KEY, "Expect: 100-continue", "Content-Length: 2"))
