@@ -25,6 +25,10 @@ class EventDataJson(TypedDict):
     line: Ordinal
     caller: str
     reason: str | None
+    request_id: Annotated[
+        str | None,
+        Doc("The X-Request-ID of the request that caused it, as long as its submission is kept."),
+    ]
 
 
 class EventJson(TypedDict):
@@ -91,5 +95,6 @@ def dump_event(event: RecordedEvent, *, source: str) -> EventJson:
             "line": event.line,
             "caller": caller_name(event.caller),
             "reason": None,
+            "request_id": event.request_id,
         },
     }

@@ -78,5 +78,6 @@ class PostCommitNotifier:
                 "submission.done",
                 submission_id=str(submission.id),
                 rows=submission.rows,
+                request_id=submission.request_id,
                 counts={code.value: number for code, number in submission.tally.counts.items()},
             )

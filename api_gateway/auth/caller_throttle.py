@@ -92,7 +92,7 @@ class CallerThrottle:
             rate = self._tokens._replace(amount=self._tokens.amount * ADDRESSES_PER_CLIENT)
             usage = await self._throttle.hit("client", client_id, rate)
             if not usage.is_admitted:
-                raise throttled(usage.reset_seconds)
+                raise throttled(rate, usage.reset_seconds)
 
     def check_failures(self, req: Request) -> None:
         """Raises Problem 429 for credentials from an address that failed too often."""
@@ -110,7 +110,7 @@ class CallerThrottle:
             return
         seconds = self._throttle.seconds_refused("failures", address, failures)
         if seconds is not None:
-            raise throttled(seconds)
+            raise throttled(failures, seconds)
 
     def log_failure(self, req: Request, way: str, problem: Problem) -> None:
         """Logs a failed authentication that is counted elsewhere."""
@@ -140,7 +140,7 @@ class CallerThrottle:
             self._proven.popitem(last=False)
         usage = await self._throttle.hit("failures", address, self._failures)
         if not usage.is_admitted:
-            raise throttled(usage.reset_seconds)
+            raise throttled(self._failures, usage.reset_seconds)
 
     def _note_valid(self, req: Request) -> None:
         self._note(req, _credentials(req) or 0)
@@ -154,7 +154,7 @@ class CallerThrottle:
         usage = await self._throttle.hit(policy, caller, rate)
         set_rate_headers(resp, policy, rate, usage)
         if not usage.is_admitted:
-            raise throttled(usage.reset_seconds)
+            raise throttled(rate, usage.reset_seconds)
 
     async def close(self) -> None:
         """Closes the connection to Redis."""

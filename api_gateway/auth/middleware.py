@@ -2,14 +2,12 @@
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
-from itertools import count
 from typing import Protocol
 
 import falcon.asgi
@@ -19,15 +17,15 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.permissions import PERMISSIONS, check_caller
+from api_gateway.http.observation import request_ids
 from api_gateway.http.observation.access_log import CONTEXT, TEMPLATE
+from api_gateway.http.observation.request_ids import RequestIds
 from api_gateway.http.observation.request_metrics import ROUTE
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import PUBLIC_ROUTE
 from enrollment.domain.errors import EnrollmentError
 
-#: Request ids that are accepted from clients.
-_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 #: Hosts that may appear in the links of responses.
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 _PORT = re.compile(r":\d*$", re.ASCII)
@@ -122,9 +120,7 @@ class AuthMiddleware:
         self._public = public
         self._parameters = parameters
         self._console = console
-        #: Request ids are this prefix and a number, which needs no system call per request.
-        self._prefix = secrets.token_hex(6)
-        self._numbers = count()
+        self._request_ids = RequestIds()
 
     async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Records the time of arrival; reads or generates the request id, and returns it.
@@ -132,12 +128,10 @@ class AuthMiddleware:
         Raises Problem 400 for an invalid Host header.
         """
         req.context.first_byte = time.monotonic()
-        request_id = req.get_header("X-Request-ID")
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = f"{self._prefix}-{next(self._numbers):08x}"
+        request_id = self._request_ids.take(req.get_header(request_ids.HEADER))
         req.context.request_id = request_id
         req.scope[CONTEXT] = req.context
-        resp.set_header("X-Request-ID", request_id)
+        resp.set_header(request_ids.HEADER, request_id)
         host = req.get_header("Host")
         if host is not None and not _is_host(host):
             raise bad_request("bad_request", "The Host header is invalid.")

@@ -51,6 +51,8 @@ class ErrorHandlers:
             self._write(req, resp, unavailable(text))
             return
         problem = Problem(status, code, detail)
+        if isinstance(error, domain.KeyInFlight):
+            problem.headers["Retry-After"] = "1"
         if isinstance(error, domain.KeyReused):
             problem.advice = "Use a new key for each request."
             if error.submission_id is not None:
@@ -68,7 +70,7 @@ class ErrorHandlers:
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             detail = f'Method "{req.method}" not allowed.'
         elif status is HTTPStatus.NOT_FOUND:
-            detail = "There is nothing at this address: /docs lists all that there is."
+            detail = "There is nothing at this address: /docs and /openapi.json list the paths."
         headers = dict(error.headers or {})
         code = status.phrase.lower().replace(" ", "_")
         self._write(req, resp, Problem(status, code, detail, headers=headers))

@@ -4,6 +4,8 @@ from http import HTTPStatus
 from typing import Any
 
 from api_gateway.http.expect_continue import DeferredContinue
+from api_gateway.http.observation import request_ids
+from api_gateway.http.observation.request_ids import RequestIds
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import dumps
 
@@ -22,11 +24,12 @@ def limit_headers(app: Any) -> Any:
     431 for headers that are too large, 400 unless there is exactly one Host (HTTP/1.1) and no
     Transfer-Encoding but `chunked`.
     """
+    ids = RequestIds()
 
     def limiting(scope: Any, receive: Any, send: Any) -> Any:
         problem = _check(scope) if scope["type"] == "http" else None
         if problem is not None:
-            return _respond(send, problem)
+            return _respond(send, problem, ids.take_from(scope["headers"]))
         if _EXPECTS_CONTINUE in scope:
             deferred = DeferredContinue(receive, send)
             return app(scope, deferred.receive, deferred.send)
@@ -83,12 +86,13 @@ def _check_expectation(scope: Any, value: bytes) -> None:
         scope[_EXPECTS_CONTINUE] = True
 
 
-async def _respond(send: Any, problem: Problem) -> None:
+async def _respond(send: Any, problem: Problem, request_id: str) -> None:
     body = dumps(problem.body())
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
+        (request_ids.HEADER.lower().encode(), request_id.encode()),
     ]
     await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

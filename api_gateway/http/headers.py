@@ -1,5 +1,6 @@
 """Requests with their headers (Prefer, Accept, Idempotency-Key, If-None-Match) and raw queries."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -9,6 +10,10 @@ from falcon.util import mediatypes
 
 from api_gateway.http.problems import bad_request
 
+#: The preferences in Prefer: text without commas, but in quotes.
+_PREFERENCES = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+#: A preference without its parameters.
+_FIRST_PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)*')
 #: Maximum seconds that a caller can wait.
 MAX_WAIT = 60.0
 MAX_KEY_LENGTH = 255
@@ -56,18 +61,18 @@ NO_PREFERENCE = Preference()
 
 
 def read_preference(req: falcon.asgi.Request) -> Preference:
-    """Parses Prefer; ignores unknown preferences, as RFC 7240 section 2 requires."""
+    """Parses Prefer as in RFC 7240, section 2.
+
+    Unknown preferences are ignored; of one that is sent more than once, the first counts.
+    """
     header = req.get_header("Prefer")
     if header is None:
         return NO_PREFERENCE
-    wait, respond_async = None, False
-    for part in header.split(","):
-        name, _, value = part.partition(";")[0].strip().partition("=")
-        if name.strip().lower() == "respond-async":
-            respond_async = True
-        elif name.strip().lower() == "wait":
-            wait = _seconds(value.strip().strip('"'))
-    return Preference(wait, respond_async)
+    given: dict[str, str] = {}
+    for part in _PREFERENCES.findall(header):
+        name, _, value = _FIRST_PARAMETER.findall(part)[0].partition("=")
+        given.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return Preference(_seconds(given.get("wait", "")), "respond-async" in given)
 
 
 def _seconds(text: str) -> float | None:

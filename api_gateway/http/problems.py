@@ -132,6 +132,13 @@ def unsupported(detail: str) -> Problem:
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 
 
+def instead_of(content_type: str) -> str:
+    """Returns the end of a sentence that names the accepted types: the type that was sent."""
+    if not content_type:
+        return "and name it in Content-Type, which is missing"
+    return f"not {content_type[:100]!r}"
+
+
 def too_many(detail: str, *, retry_after: int) -> Problem:
     """Returns problem 429 with Retry-After in seconds; `detail` names the caller's limit."""
     return Problem(

@@ -1,4 +1,4 @@
-"""Refuses query parameters that an operation does not declare."""
+"""Refuses query parameters that an operation does not declare, or declares as one value."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -23,6 +23,8 @@ class DeclaredParameters(NamedTuple):
 
     names: frozenset[str]
     code: str
+    #: Those that have several values, and so may be repeated.
+    lists: frozenset[str] = frozenset()
 
 
 class QueryParameters:
@@ -35,7 +37,10 @@ class QueryParameters:
         self._declared = declared
 
     def check(self, req: falcon.asgi.Request) -> None:
-        """Raises Problem 400 for the first parameter that is not declared."""
+        """Raises Problem 400 for the first parameter that is not declared, or repeated.
+
+        Of two values one would be ignored, and the caller may have meant that one.
+        """
         method = _ALIASES.get(req.method, req.method)
         declared = self._declared.get((req.uri_template or "", method))
         if declared is None:
@@ -43,6 +48,9 @@ class QueryParameters:
         for name, value in req.params.items():
             if name not in declared.names:
                 raise unknown_parameter(name, value, declared)
+            if not isinstance(value, str) and name not in declared.lists:
+                found = finding(name, value, Rule.DUPLICATE, expected="given once")
+                raise bad_request(declared.code, f"The parameter {name} must be given once.", found)
 
 
 def unknown_parameter(name: str, value: object, declared: DeclaredParameters) -> Problem:
@@ -50,7 +58,7 @@ def unknown_parameter(name: str, value: object, declared: DeclaredParameters) ->
     near = nearest_name(name, declared.names)
     names = ", ".join(sorted(declared.names))
     detail = near and f"did you mean {near}?"
-    found = finding(name, value, Rule.UNKNOWN, detail, expected=near or names or None)
+    found = finding(shorten(name), value, Rule.UNKNOWN, detail, expected=near or names or None)
     question = f" did you mean {near}?" if near else ""
     known = f"The parameters here are {names}." if names else "There are no parameters here."
     return bad_request(

@@ -7,7 +7,13 @@ from typing import Any
 from falcon.asgi import Request
 
 from api_gateway.http.disconnects import DISCONNECTED
-from api_gateway.http.problems import Problem, bad_request, too_large, unsupported
+from api_gateway.http.problems import (
+    Problem,
+    bad_request,
+    instead_of,
+    too_large,
+    unsupported,
+)
 from api_gateway.http.responses import JSON_TYPE
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzip
@@ -15,6 +21,8 @@ from schemas.findings import finding
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
+#: The names of the one Content-Encoding that is supported (RFC 9110, 8.4.1.3).
+GZIP = frozenset({"gzip", "x-gzip"})
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -75,7 +83,7 @@ def check_is_json(req: Request, *, accepted: str = JSON_TYPE) -> None:
     media_type, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != JSON_TYPE or (charset and charset not in _CHARSETS):
-        raise unsupported(f"Send {accepted} in UTF-8, not {content_type[:100]!r}.")
+        raise unsupported(f"Send {accepted} in UTF-8, {instead_of(content_type)}.")
 
 
 def _is_gzip(req: Request, *, allowed: bool) -> bool:
@@ -86,7 +94,7 @@ def _is_gzip(req: Request, *, allowed: bool) -> bool:
     encoding = header.strip().lower()
     if encoding == "identity":
         return False
-    if encoding == "gzip" and allowed:
+    if encoding in GZIP and allowed:
         return True
     expected = "gzip or no encoding" if allowed else "no encoding"
     raise unsupported(f"Content-Encoding {encoding[:40]!r} is not supported here: use {expected}.")

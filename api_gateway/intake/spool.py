@@ -23,6 +23,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.quotas import Quota
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unavailable, unsupported
+from api_gateway.http.request_body import GZIP
 from schemas.findings import finding
 
 log = structlog.get_logger()
@@ -123,13 +124,13 @@ class Spooler:
         received, 503 if too many of all callers are or the disk is full.
         """
         encoding = (req.get_header("Content-Encoding") or "identity").strip().lower()
-        if encoding not in {"gzip", "identity"}:
+        if encoding not in {*GZIP, "identity"}:
             raise unsupported(f"Content-Encoding must be gzip or absent, not {encoding[:50]!r}.")
         async with self._temporary_file(req) as file:
             with _check_disk():
                 await self._spool(req, file)
                 file.flush()
-            yield file, encoding == "gzip"
+            yield file, encoding in GZIP
 
     @asynccontextmanager
     async def spool_form(self, req: Request, boundary: str) -> AsyncIterator[UploadForm]:

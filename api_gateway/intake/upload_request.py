@@ -11,7 +11,7 @@ from falcon.util.mediatypes import parse_header
 
 from api_gateway.http.fingerprint import start_fingerprint
 from api_gateway.http.openedx_body import MULTIPART_FORM
-from api_gateway.http.problems import bad_request, unsupported
+from api_gateway.http.problems import bad_request, instead_of, unsupported
 from api_gateway.http.request_body import read_received
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.mislabelled import advice_for
@@ -103,6 +103,6 @@ def _check_type(media_type: str) -> None:
     if format_of(media_type) is None:
         raise unsupported(
             "Send text/csv, application/x-ndjson, application/json, application/zip or a form with "
-            f"a file of these, in UTF-8 or CP1252, not {media_type[:100]!r}."
+            f"a file of these, in UTF-8 or CP1252, {instead_of(media_type)}."
             f" {advice_for(media_type)}".rstrip()
         )

@@ -131,6 +131,7 @@ _EVENT = RecordedEvent(
     before=None,
     after={"mode": "verified", "is_active": True},
     position=1,
+    request_id="6f1e2d3c4b5a-0000002a",
 )
 _UNKNOWN_LEARNER: BulkEnrollStateJson = {
     "user": False,

@@ -152,7 +152,7 @@ _QUERY = {
     "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
     "delivery_state": _described("Filter by state.", enumeration([*DeliveryState]), name="state"),
     "state": _described(
-        "Filter by state; may be repeated.",
+        "Filter by state: a comma-separated list, or the parameter repeated.",
         array(enumeration([*State])),
         style="form",
         explode=True,

@@ -16,7 +16,7 @@ from api_gateway.database import Database
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.reads.enrollment_reads import EnrollmentReads
-from enrollment.domain.course_keys import parse_course_key
+from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.identity import canonical_text
 from enrollment.storage import events
 from enrollment.storage.destinations import arrivals
@@ -25,6 +25,7 @@ from enrollment.storage.views import enrollment_views
 from schemas.destinations.deliveries import dump_arrival
 from schemas.events import HistoryJson, dump_event, event_source
 from schemas.fields import is_storable
+from schemas.findings import Rule, finding
 
 _HISTORY = "/history"
 
@@ -72,7 +73,8 @@ def parse_detail_path(names: str, caller: Caller) -> PathParts:
     course_id = rest.removesuffix(_HISTORY)
     if course_id != rest and parse_course_key(course_id) is not None:
         return PathParts(username, course_id, history=True)
-    raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
+    found = finding("course_id", rest, Rule.COURSE_KEY)
+    raise bad_request("invalid_row", f"'{rest[:MAX_COURSE_ID]}' is not a valid course id.", found)
 
 
 def _read_history(session: Session, username: str, course_id: str) -> HistoryJson:

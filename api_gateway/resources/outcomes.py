@@ -14,7 +14,7 @@ from api_gateway.http.headers import preferred_type
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
-from api_gateway.resources.common.submission_params import read_flag
+from api_gateway.resources.common.submission_params import read_flag, split_values
 from api_gateway.status import queries
 from api_gateway.status.poll_headers import retry_after_seconds
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor, OutcomesPage
@@ -204,8 +204,7 @@ def read_filter(req: Request) -> OutcomeFilter:
 
 
 def _read_values(req: Request, name: str, known: set[Any]) -> list[str]:
-    given = req.get_param_as_list(name) or []
-    values = [value for text in given for value in text.split(",") if value]
+    values = [value for value in split_values(req, name) if value]
     for value in values:
         if value not in known:
             found = finding(name, value, "one_of", expected=", ".join(sorted(known)))

@@ -1,6 +1,6 @@
 """`/submissions/{id}`: status, event stream and cancellation of one submission."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -104,6 +104,13 @@ class EventsResource:
         """Checks that the submission exists; opens no stream."""
         await self.reader.read(parse_submission_id(id), req.context.caller)
         resp.content_type = EVENT_STREAM_TYPE
+        resp.stream = _no_events()  # otherwise Content-Length would be 0, which GET does not have
+
+
+async def _no_events() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for event in nothing:
+        yield event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

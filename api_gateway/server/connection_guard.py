@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from api_gateway.http.observation.request_ids import RequestIds
+
 log = structlog.get_logger()
 
 #: Maximum bytes of a request line with its headers, and of trailers.
@@ -58,6 +60,7 @@ class ConnectionGuard:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        self.request_ids = RequestIds()
         #: The event loop's time at the last check of deadlines: requests read no clock.
         self.now = 0.0
         self._connections: dict[Guarded, str] = {}

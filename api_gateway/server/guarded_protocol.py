@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api_gateway.http.disconnects import CUT_OFF
 from api_gateway.http.draining import Draining
+from api_gateway.http.observation.access_log import CONTEXT
 from api_gateway.server import refusals
 from api_gateway.server.connection_guard import MAX_HEAD_BYTES, ConnectionGuard
 from api_gateway.server.refusals import ClosingResponse
@@ -39,6 +40,7 @@ class GuardedProtocol(CoalescingProtocol):
     def __init__(self, *, guard: ConnectionGuard, draining: Draining, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.deadline = math.inf
+        self.url = b""  # the server sets it with the first byte of a request
         self._guard = guard
         self._limits = guard.limits
         self._draining = draining
@@ -83,11 +85,19 @@ class GuardedProtocol(CoalescingProtocol):
         except httptools.HttpParserUpgrade:
             log.debug("request.upgrade_ignored")
         except httptools.HttpParserError as error:
-            self._guard.warn("request.malformed", self.loop, because=str(error)[:200])
-            self._refuse(refusals.MALFORMED)
-            return
+            # the parser also fails at a URL of this length
+            if not self._is_head_too_long and len(self.url) < MAX_HEAD_BYTES:
+                self._guard.warn("request.malformed", self.loop, because=str(error)[:200])
+                self._refuse(refusals.MALFORMED)
+                return
+            self._refuse(refusals.HEAD_TOO_LARGE)
         if self._pending_bytes > MAX_HEAD_BYTES:
             self._refuse(refusals.HEAD_TOO_LARGE)
+
+    @property
+    def _is_head_too_long(self) -> bool:
+        """Whether a head has begun that is too long already."""
+        return self._in_head and self._pending_bytes > MAX_HEAD_BYTES
 
     # --- callbacks of the parser ------------------------------------------------------
 
@@ -203,7 +213,20 @@ class GuardedProtocol(CoalescingProtocol):
         return self._running is not None and self._running.response_started
 
     def _write(self, refusal: ClosingResponse) -> None:
-        self.transport.write(refusal.encode(self.server_state.default_headers))
+        request_id = self._request_id()
+        self.transport.write(refusal.encode(self.server_state.default_headers, request_id))
+
+    def _request_id(self) -> str:
+        """Returns the id of the request that is refused, as the application has it if it has."""
+        running, ids = self._running, self._guard.request_ids
+        if self._in_head:
+            return ids.take_from(self.headers)
+        if running is None or running.response_complete:
+            return ids.take(None)
+        context: Any = running.scope.get(CONTEXT)
+        if context is None:
+            return ids.take_from(running.scope["headers"])
+        return str(context.request_id)
 
     def _disconnect(self) -> None:
         """Tells the running request that its client is disconnected."""

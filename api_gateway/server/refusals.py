@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from api_gateway.http.observation.request_ids import HEADER
 from api_gateway.http.problems import Problem, bad_request, unavailable
 from api_gateway.http.response_headers import PRIVATE_HEADERS
 from api_gateway.http.responses import dumps
@@ -28,10 +29,11 @@ class ClosingResponse:
         lines = [f"{name.lower()}: {value}\r\n" for name, value in headers.items()]
         self._rest = "".join(lines).encode() + b"\r\n" + body
 
-    def encode(self, default_headers: DefaultHeaders) -> bytes:
+    def encode(self, default_headers: DefaultHeaders, request_id: str) -> bytes:
         """Returns the bytes of the response."""
         given = [b"%s: %s\r\n" % header for header in default_headers]
-        return b"".join([self._status_line, *given, self._rest])
+        named = f"{HEADER.lower()}: {request_id}\r\n".encode()
+        return b"".join([self._status_line, *given, named, self._rest])
 
 
 def _timeout(detail: str) -> ClosingResponse:

@@ -76,13 +76,19 @@ def whole_seconds(seconds: float) -> int:
     return max(1, math.ceil(seconds))
 
 
-def throttled(seconds: float) -> Problem:
-    """Returns problem 429 in the words of Django REST framework."""
+def throttled(rate: Rate, seconds: float) -> Problem:
+    """Returns problem 429 in the words of Django REST framework; its advice is the limit."""
     wait = whole_seconds(seconds)
-    unit = "second" if wait == 1 else "seconds"
-    return Problem(
+    problem = Problem(
         HTTPStatus.TOO_MANY_REQUESTS,
         "throttled",
-        f"Request was throttled. Expected available in {wait} {unit}.",
+        f"Request was throttled. Expected available in {_count(wait, 'second')}.",
         headers={"Retry-After": str(wait), "Cache-Control": "no-store"},
     )
+    requests, window = _count(rate.amount, "request"), _count(rate.seconds, "second")
+    problem.advice = f"The limit is {requests} in {window}."
+    return problem
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

@@ -70,6 +70,8 @@ class RecordedEvent(NamedTuple):
     after: StoredState
     #: Position in the change feed.
     position: int
+    #: The id of the HTTP request with which the submission came, as long as that is kept.
+    request_id: str | None = None
 
 
 #: Beginning of the name of a caller that takes over the enrollments of a destination.

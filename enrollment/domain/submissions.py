@@ -211,6 +211,8 @@ class Submission:
     finished_at: datetime | None = None
     cancel_asked_at: datetime | None = None
     published: bool = True
+    #: The id of the HTTP request with which it came.
+    request_id: str | None = None
 
     def source_of(self, file: ArchiveMember) -> str | None:
         """Returns the system whose ids a file contains; None: the ids of this service."""

@@ -41,6 +41,7 @@ from enrollment.storage.tables import (
     BigSerial,
     EventRow,
     FeedRow,
+    SubmissionRow,
     UtcTimestamp,
 )
 
@@ -189,7 +190,10 @@ def find_callers(session: Session, event_ids: Collection[int]) -> dict[int, str]
 
 
 def _events_query(feed: Any) -> Select[Any]:
-    """Selects events with their positions; `feed` is the table of spans, or its columns."""
+    """Selects events with their positions; `feed` is the table of spans, or its columns.
+
+    The caller joins the submissions (`_WITH_SUBMISSION`), which may be purged.
+    """
     return select(
         EventRow.id,
         EventRow.kind,
@@ -202,7 +206,11 @@ def _events_query(feed: Any) -> Select[Any]:
         EventRow.before,
         EventRow.after,
         feed_position(EventRow, feed).label("position"),
+        SubmissionRow.request_id,
     )
+
+
+_WITH_SUBMISSION = (SubmissionRow, SubmissionRow.id == EventRow.submission_id)
 
 
 def _decode(row: Row[Any]) -> RecordedEvent:
@@ -227,6 +235,7 @@ def events_after(session: Session, position: int, *, limit: int) -> list[Recorde
         _events_query(spans.c)
         .select_from(spans)
         .join(EventRow, is_event_between(EventRow.id, spans.c.batch_id, first, last))
+        .outerjoin(*_WITH_SUBMISSION)
         .order_by(spans.c.last, EventRow.id)
         .limit(limit)
     )
@@ -256,6 +265,7 @@ def history(session: Session, newest: int) -> list[RecordedEvent]:
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
         .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
+        .outerjoin(*_WITH_SUBMISSION)
         .order_by(feed_position(EventRow, FeedRow))
     )
     return [_decode(row) for row in rows]

@@ -153,6 +153,7 @@ SUBMISSION_COLUMNS = (
     _TABLE.c.finished_at,
     _TABLE.c.cancel_asked_at,
     _TABLE.c.published_at,
+    _TABLE.c.request_id,
 )
 
 
@@ -182,6 +183,7 @@ def submission_of(row: Any) -> Submission:
         finished_at=row.finished_at,
         cancel_asked_at=row.cancel_asked_at,
         published=row.published_at is not None,
+        request_id=row.request_id,
     )
 
 

@@ -27,6 +27,8 @@ REQUEST_MEMBERS = frozenset(
         "email_opt_in",
     }
 )
+#: The members of `course_details` that are read.
+DETAILS_MEMBERS = frozenset({"course_id", "email_opt_in"})
 #: Members that clients of Open edX send, and that are not read here: those that Open edX reads
 #: (docs/openedx-compatibility.md, Ignored members), and the one of its forms.
 CLIENT_MEMBERS = frozenset(
@@ -106,12 +108,39 @@ def unknown_members(
     ]
 
 
+def is_read_whole(body: Mapping[str, object]) -> bool:
+    """Returns whether all members of a request are read, and all of its `course_details`."""
+    details = body.get("course_details")
+    return REQUEST_MEMBERS.issuperset(body) and (
+        type(details) is not dict or DETAILS_MEMBERS.issuperset(details)
+    )
+
+
+def misplaced_members(body: Mapping[str, object]) -> list[Finding]:
+    """Returns a finding for each member of `course_details` that belongs beside it.
+
+    Also for one that looks like that: `is_active` in there would not withdraw, but enroll.
+    """
+    details = _details(body)
+    return [
+        finding(f"course_details.{name}", details[name], Rule.UNKNOWN_MEMBER, expected=near)
+        for name in sorted(details.keys() - DETAILS_MEMBERS)[:_MAX_COMPARED]
+        if (near := name if name in REQUEST_MEMBERS else similar_member(name)) is not None
+    ]
+
+
 def ignored_members(body: Mapping[str, object]) -> tuple[str, ...]:
-    """Returns the names of the members of a request that are not read, in their order."""
-    if REQUEST_MEMBERS.issuperset(body):
-        return ()
-    unread = [str(display_value(name)) for name in body if name not in REQUEST_MEMBERS]
-    return tuple(unread[:_MAX_COMPARED])
+    """Returns the names of the members that are not read, in their order; nested ones dotted."""
+    unread = [
+        *(name for name in body if name not in REQUEST_MEMBERS),
+        *(f"course_details.{name}" for name in _details(body) if name not in DETAILS_MEMBERS),
+    ]
+    return tuple(str(display_value(name)) for name in unread[:_MAX_COMPARED])
+
+
+def _details(body: Mapping[str, object]) -> Mapping[str, object]:
+    details = body.get("course_details")
+    return details if isinstance(details, dict) else {}
 
 
 def nearest_id(text: str, known: Iterable[str]) -> str | None:

@@ -29,8 +29,9 @@ from schemas.messages.finding_messages import describe_finding
 from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.near_miss import (
     CLIENT_MEMBERS,
-    REQUEST_MEMBERS,
     ignored_members,
+    is_read_whole,
+    misplaced_members,
     unknown_members,
 )
 from schemas.requests.parsed import (
@@ -196,9 +197,9 @@ def load_single(body: object) -> ReceivedRequest:
     Raises InvalidRequest with every finding, also about members that look like ones that are read
     unless clients are known to send them.
     """
-    if type(body) is not dict or REQUEST_MEMBERS.issuperset(body):
+    if type(body) is not dict or is_read_whole(body):
         return ReceivedRequest(load_request(body))
-    misspelt = unknown_members(body, CLIENT_MEMBERS)
+    misspelt = [*unknown_members(body, CLIENT_MEMBERS), *misplaced_members(body)]
     try:
         request = load_request(body)
     except InvalidRequest as error:

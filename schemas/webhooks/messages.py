@@ -24,6 +24,7 @@ class DoneDataJson(TypedDict):
     total: Count
     counts: Annotated[dict[str, Any] | None, Doc("Outcomes of a file; null for a single request.")]
     finished_at: Timestamp
+    request_id: Annotated[str | None, Doc("The X-Request-ID of the request that sent it.")]
 
 
 class DoneJson(TypedDict):
@@ -74,7 +75,7 @@ def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
 
 
 def render_event(event: RecordedEvent, *, source: str) -> bytes:
-    """Renders the body of a message about an event: the same bytes in every attempt."""
+    """Renders the body of a message about an event: the same bytes while its submission is kept."""
     return orjson.dumps(dump_event(event, source=source))
 
 
@@ -96,6 +97,7 @@ def done_message(done: DoneSubmission, *, source: str) -> WebhookMessage:
             "total": done.total,
             "counts": done.tally,
             "finished_at": finished_at,
+            "request_id": done.request_id,
         },
     }
     return WebhookMessage(

@@ -1,5 +1,6 @@
 """Connections of a served gateway: how long they may take, how much they may send, how many."""
 
+import re
 import resource
 import select
 import socket
@@ -127,6 +128,47 @@ def test_long_heads_are_refused_at_once(gateway, sent):
     assert after < SLACK
 
 
+@pytest.mark.parametrize("size", [40_000, 65_531, 70_000, MEGABYTE])
+def test_a_long_url_is_431(gateway, size):
+    answer, _ = ended(gateway, request(f"GET /livez?{'y' * size}"))
+
+    assert status_of(answer) == 431
+    assert b"headers_too_large" in answer
+
+
+REFUSED = {
+    "malformed": (request("GET /livez", "X : 1"), 400),
+    "no HTTP at all": (b"\x16\x03\x01\x00\xa5\x01\x00" * 20, 400),
+    "two lengths": (request(POST, "Content-Length: 1", CHUNKED), 400),
+    "a broken chunk": (request(POST, JSON_TYPE, KEY, CHUNKED, body=b"zz\r\n"), 400),
+    "no host": (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+    "many headers": (request("GET /livez", *(f"X-{n}: v" for n in range(200))), 431),
+    "a long header": (request("GET /livez", f"X: {'y' * 100_000}"), 431),
+    "a head that does not end": (OPEN_HEAD, 408),
+    "a body that does not begin": (request(POST, JSON_TYPE, "Content-Length: 9"), 408),
+}
+
+
+def test_what_never_reaches_the_application_has_a_request_id_too(gateway):
+    """Its own, if it sent one before its fault; and a made one is another each time."""
+    own = b"HTTP/1.1\r\nX-Request-ID: mine\r\n"
+    named = {name: sent.replace(b"HTTP/1.1\r\n", own, 1) for name, (sent, _) in REFUSED.items()}
+    plain = {name: sent for name, (sent, _) in REFUSED.items()}
+    with ThreadPoolExecutor(2 * len(REFUSED)) as pool:
+        taken = pool.map(lambda sent: ended(gateway, sent)[0], named.values())
+        made = pool.map(lambda sent: ended(gateway, sent)[0], plain.values())
+        answers = list(zip(REFUSED, taken, made, strict=True))
+
+    for name, with_own, without in answers:
+        assert status_of(with_own) == status_of(without) == REFUSED[name][1], name
+        assert request_ids(with_own) == [b"mine"] or REFUSED[name][0][:1] == b"\x16", name
+    assert len({request_ids(without)[0] for _, _, without in answers}) == len(REFUSED)
+
+
+def request_ids(answer):
+    return re.findall(rb"\r\nx-request-id: (\S+)\r\n", answer)
+
+
 @needs_proc
 @pytest.mark.parametrize("begin", [OPEN_HEAD, OPEN_TRAILERS], ids=["headers", "trailers"])
 def test_64_megabytes_of_headers_take_no_memory(tmp_path, begin):
@@ -202,6 +244,21 @@ def test_who_is_refused_is_not_asked_for_the_body(gateway, headers, status):
 
     assert status_of(answer) == status  # not 100
     assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_a_key_whose_first_request_is_still_coming_in_is_409(gateway):
+    body = b"user,course_id\nann,course-v1:A+B+C\n"
+    lines = (KEY, "Content-Type: text/csv", "Idempotency-Key: one", f"Content-Length: {len(body)}")
+    start = f"POST {API}/submissions"
+    with Raw(gateway.port) as first, Raw(gateway.port) as second:
+        first.send(request(start, *lines, "Expect: 100-continue"))
+        assert status_of(first.read_until(lambda seen: b"\r\n\r\n" in seen)) == 100
+        refused = second.send(request(start, *lines, body=body)).read_response()
+        taken = first.send(body).read_until(lambda seen: b" 202 " in seen)
+
+    assert (status_of(refused), b"idempotency_key_in_flight" in refused) == (409, True)
+    assert b"\r\nretry-after: 1\r\n" in refused
+    assert b"HTTP/1.1 202 Accepted" in taken
 
 
 def test_a_wanted_body_is_asked_for(gateway):

@@ -74,7 +74,7 @@ def test_a_file_has_a_record_when_it_is_stored_and_when_it_is_done(service):
     received = first(service, "submission.received", submission_id=submission_id)
     done = first(service, "submission.done", submission_id=submission_id)
     assert (received["rows"], received["caller"]) == (30, "key:t")
-    assert received["request_id"]
+    assert received["request_id"] == done["request_id"] != ""
     assert (done["rows"], done["counts"]) == (30, {"enrolled": 30})
     assert len(records(service, "submission.done")) == 1
     assert "filedrow" not in service.log()

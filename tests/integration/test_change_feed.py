@@ -80,6 +80,7 @@ def test_an_event_comes_back_as_it_was_kept(sessions):
         None,
         {"mode": "audit", "is_active": True},
         1,
+        None,
     )
 
 

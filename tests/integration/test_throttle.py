@@ -308,7 +308,8 @@ def test_a_clock_that_is_set_back_locks_nobody_out():
     ("seconds", "text"), [(0.2, "1 second"), (1.2, "2 seconds"), (59.9, "60 seconds")]
 )
 def test_the_words_are_those_of_open_edx(seconds, text):
-    problem = throttled(seconds)
+    problem = throttled(Rate(1, 60), seconds)
 
+    assert problem.advice == "The limit is 1 request in 60 seconds."
     assert problem.detail == f"Request was throttled. Expected available in {text}."
     assert problem.headers["Retry-After"] == text.split()[0]

@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from api_gateway.cli.checks.process_checks import check_webhooks
 from enrollment.domain.codes import DeliveryState
+from enrollment.domain.model import EPOCH
 from enrollment.domain.retries import RETRY_SECONDS
 from enrollment.domain.webhooks.messages import WebhookFilter
 from enrollment.domain.webhooks.records import WebhookMembers
@@ -21,9 +22,10 @@ from enrollment.runtime.outbound.guarded_http import guarded_client
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.events import last_position
-from enrollment.storage.tables import WebhookDeliveryRow
+from enrollment.storage.tables import SubmissionRow, WebhookDeliveryRow
 from enrollment.storage.webhooks import deliveries, endpoints, positions
 from enrollment.storage.webhooks.deliveries import PendingDeliveries
+from schemas.webhooks.messages import done_message
 from tests.support.in_process_service import COURSE, OTHER, request
 from tests.support.webhook_receiver import (
     WebhookReceiver,
@@ -183,6 +185,18 @@ def test_filters_decide_what_is_queued(hooks, ready):
         "caller": three + done,
         "nobody": [],
     }
+
+
+def test_the_message_about_a_submission_has_the_id_of_its_request(ready, sessions):
+    ready("ada")
+    with sessions.begin() as session:
+        session.execute(update(SubmissionRow).values(request_id="the-request"))
+        now = datetime.now(UTC)
+        done = positions.done_submissions(session, after=EPOCH, until=now, limit=9).found
+
+    bodies = [json.loads(done_message(each, source="s").body or "") for each in done]
+
+    assert [body["data"]["request_id"] for body in bodies] == ["the-request"]
 
 
 def test_reading_again_queues_nothing_again(hooks, ready, sessions):

@@ -54,6 +54,8 @@ class FinishedSubmission(NamedTuple):
     id: UUID
     rows: int
     tally: Tally
+    #: The id of the HTTP request with which it came.
+    request_id: str | None
 
 
 class ProcessedBatches(NamedTuple):
@@ -215,7 +217,7 @@ def _store_cancelled(
         counts += number
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
         submissions.update_tally(session, submission, tally, now=now, finished_at=now)
-        finished.append(FinishedSubmission(submission.id, submission.total, tally))
+        finished.append(_finished(submission, tally))
     return ProcessedBatches(
         tuple(batch.id for batch in cancelled),
         tuple(submission.id for submission, _ in _by_submission(cancelled, by_id)),
@@ -242,13 +244,17 @@ def _store_outcomes(
         tally = sum((written.tally(batch.id) for batch in its_batches), submission.tally)
         following.append(_advance(session, its_batches[-1], submission, tally, now))
         if tally.completed == submission.total:
-            finished.append(FinishedSubmission(submission.id, submission.total, tally))
+            finished.append(_finished(submission, tally))
     return ProcessedBatches(
         tuple(batch.id for batch in claimed),
         tuple(submission.id for submission, _ in _by_submission(claimed, by_id)),
         tuple(batch for batch in following if batch is not None),
         finished=tuple(finished),
     )
+
+
+def _finished(submission: Submission, tally: Tally) -> FinishedSubmission:
+    return FinishedSubmission(submission.id, submission.total, tally, submission.request_id)
 
 
 def _by_submission(

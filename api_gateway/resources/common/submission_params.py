@@ -117,9 +117,18 @@ def read_flag(req: Request, name: str, *, default: bool) -> bool:
     return default if text is None else _FLAGS[text.lower()]
 
 
+def split_values(req: Request, name: str) -> list[str]:
+    """Returns the values of a parameter, which are separated by commas, or each in one of its own.
+
+    Spaces around a comma do not count.
+    """
+    given = req.get_param_as_list(name) or []
+    return [value.strip() for text in given for value in text.split(",")]
+
+
 def read_states(req: Request) -> frozenset[State]:
-    """Reads the filter `state`; empty means all states. Raises Problem 400."""
-    given = req.get_param_as_list("state") or []
+    """Reads the filter `state`, split at commas; none means all states. Raises Problem 400."""
+    given = split_values(req, "state")
     for text in given:
         if text not in set(State):
             raise invalid_option("state", text, "one_of", f"one of {', '.join(State)}")

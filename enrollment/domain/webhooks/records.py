@@ -79,4 +79,6 @@ class DoneSubmission(NamedTuple):
     total: int
     #: Outcomes by code; None for a single request.
     tally: dict[str, object] | None
+    #: The id of the HTTP request with which it came.
+    request_id: str | None
     finished_at: datetime

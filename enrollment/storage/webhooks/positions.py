@@ -76,7 +76,8 @@ def done_submissions(
         in_order = query.where(end > after, end <= until).order_by(end)
         last = session.scalar(in_order.offset(limit - 1).limit(1))
         until = until if last is None else min(until, last)
-    columns = SubmissionRow.id, SubmissionRow.caller, SubmissionRow.total, SubmissionRow.tally
+    row = SubmissionRow
+    columns = row.id, row.caller, row.total, row.tally, row.request_id
     files = select(*columns, file_end).where(
         file_end > after, file_end <= until, SubmissionRow.published_at.is_not(None)
     )

@@ -77,6 +77,9 @@ def test_the_stream_is_kept_by_nobody_on_the_way(small):
     assert answer.headers["cache-control"] == "private, no-store"
     assert answer.headers["x-accel-buffering"] == "no"
     assert [it.name for it in events_in(answer.text)] == ["done"]
+    head = small.call("HEAD", taken["links"]["events"], small.admin)
+    assert head.headers["content-type"] == "text/event-stream"
+    assert "content-length" not in head.headers
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def test_a_packed_file_is_read(small, form):
     assert (answer.status_code, answer.json["counts"]["total"]) == (202, 1)
 
 
+@pytest.mark.parametrize("encoding", ["x-gzip", "GZIP", " X-Gzip "])
+def test_gzip_has_another_name_and_no_case(small, encoding):
+    body, content_type = bodies(small.course(AUDIT), [fresh("u")])["csv"]
+    packed = {"Content-Encoding": encoding}
+    answer = post(small, gzip.compress(body.encode()), content_type, headers=packed)
+    assert answer.status_code == 202
+
+
 def test_every_sort_of_outcome_is_counted_with_its_reason(gateway):
     open_, closed = (
         gateway.course(AUDIT, VERIFIED),

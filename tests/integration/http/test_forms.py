@@ -96,6 +96,8 @@ def test_everything_else_is_415(small, path, kind):
     assert answer.status_code == 415
     for accepted in ("application/json", FORM["Content-Type"], "multipart/form-data"):
         assert accepted in answer.json["message"]
+    assert "''" not in answer.json["message"]
+    assert ("Content-Type, which is missing" in answer.json["message"]) == (kind == "")
 
 
 @pytest.mark.parametrize("kind", [None, "application/json", FORM["Content-Type"]])

@@ -74,6 +74,64 @@ def test_a_form_is_treated_alike(gateway):
     assert (refused.status_code, refused.json["errors"][0]["expected"]) == (400, "mode")
 
 
+COURSE = {
+    "course_name": "Geo",
+    "enrollment_start": None,
+    "enrollment_end": None,
+    "course_start": None,
+    "course_end": None,
+    "invite_only": False,
+    "course_modes": [],
+    "pacing_type": "Self Paced",
+}
+
+
+def test_members_of_course_details_are_named_too(gateway):
+    """As clients send them: mobile apps an opt-in, others the object that a read returned."""
+    course_id = gateway.course(AUDIT)
+    bodies = [
+        {"course_id": course_id, "email_opt_in": "ann@example.org"},
+        {"course_id": course_id, **COURSE},
+    ]
+
+    answers = [
+        gateway.post(
+            "enrollment", gateway.server, json={"user": fresh("ann"), "course_details": details}
+        )
+        for details in bodies
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [answer.json["ignored_fields"] for answer in answers] == [
+        [],
+        [f"course_details.{name}" for name in COURSE],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "meant"),
+    [
+        ("is_active", False, "is_active"),
+        ("mode", "verified", "mode"),
+        ("status", "inactive", "is_active"),
+        ("user", "ben", "user"),
+    ],
+)
+def test_a_member_in_course_details_that_belongs_beside_it_is_refused(
+    gateway, member, value, meant
+):
+    details = {"course_id": gateway.course(AUDIT, VERIFIED), member: value}
+
+    refused = gateway.post(
+        "enrollment", gateway.server, json={"user": fresh("ann"), "course_details": details}
+    )
+
+    assert refused.status_code == 400
+    (error,) = refused.json["errors"]
+    assert (error["pointer"], error["rule"]) == (f"/course_details/{member}", "unknown_member")
+    assert (error["value"], error["expected"]) == (value, meant)
+
+
 @pytest.mark.parametrize("member", sorted(CLIENT_MEMBERS))
 def test_what_clients_of_open_edx_send_is_accepted(gateway, member):
     body = ask(gateway, **{member: None})

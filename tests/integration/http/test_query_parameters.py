@@ -116,6 +116,55 @@ def test_a_name_that_is_like_none_gets_no_proposal():
     assert nearest_name("limits", frozenset()) is None
 
 
+def test_an_unknown_name_is_not_repeated_in_full(small):
+    refused = small.get("/livez?" + "x" * 20_000 + "=1")
+
+    assert refused.status_code == 400
+    assert len(refused.content) < 2_000
+
+
+# --- one value or several -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("route", "method"), OURS)
+def test_a_parameter_with_one_value_is_refused_if_it_is_repeated(small, route, method):
+    declared = declared_parameters(ROUTES, V1)[ROUTES[route], method]
+    for name in declared.names - declared.lists:
+        refused = call(small, route, method, f"{name}=true&{name}=false")
+
+        assert (refused.status_code, refused.json["code"]) == (400, declared.code)
+        assert f"{name} must be given once" in refused.json["detail"]
+        (error,) = refused.json["errors"]
+        assert (error["field"], error["rule"]) == (name, "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("query", "states"),
+    [
+        ("state=queued", {"queued"}),
+        ("state=queued,done", {"queued", "done"}),
+        ("state=queued,%20done", {"queued", "done"}),
+        ("state=queued&state=done", {"queued", "done"}),
+    ],
+)
+def test_a_list_is_separated_by_commas_or_repeated(small, query, states):
+    course_id = small.course(AUDIT)
+    small.post("enrollment", small.server, json={"user": fresh("u"), "course_id": course_id})
+    small.work()
+    small.post("enrollment", small.server, json={"user": fresh("u"), "course_id": course_id})
+
+    shown = small.get(f"submissions?{query}", small.server)
+
+    assert {one["state"] for one in shown.json["submissions"]} == states
+
+
+@pytest.mark.parametrize("query", ["state=", "state=done,,queued", "state=done,gone"])
+def test_an_unknown_state_is_refused(small, query):
+    refused = small.get(f"submissions?{query}", small.server)
+
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (400, "state")
+
+
 # --- filters of the listing, whose route is one of Open edX -------------------------------
 
 

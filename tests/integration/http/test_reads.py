@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
+from sqlalchemy import delete
 
 from enrollment.storage import events
+from enrollment.storage.tables import SubmissionRow
 from tests.support.gateway import AUDIT, VERIFIED, ahead, fresh
 
 # --- one ----------------------------------------------------------------------------------
@@ -86,6 +89,12 @@ def test_a_key_that_cannot_be_parsed_is_400(small, names):
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
     assert "is not a valid course id" in answer.json["message"]
+    (error,) = answer.json["errors"]
+    assert (answer.json["code"], error["field"], error["rule"]) == (
+        "invalid_row",
+        "course_id",
+        "course_key",
+    )
 
 
 @pytest.mark.parametrize("user", ["%00", "a%00b", "%ff", "%ed%a0%80", "x" * 1000, "''--", "%27%3B"])
@@ -200,6 +209,30 @@ def test_the_history_says_who_changed_what_when_by_which_row(gateway):
     assert first["caller"] == status.json["caller"]
     assert (second["before"], second["after"]["mode"]) == (first["after"], "verified")
     assert events[0]["time"] <= events[1]["time"] <= ahead(hours=1).isoformat()
+
+
+def test_the_id_of_a_request_follows_it_into_events(gateway):
+    course_id, user = gateway.course(AUDIT), fresh("ann")
+    rows = f"user,course_id\n{user},{course_id}\n"
+    types = {"Content-Type": "text/csv", "X-Request-ID": "of-the-file"}
+    gateway.post("submissions", gateway.server, body=rows, headers=types)
+    gateway.work()
+    request = {"user": user, "course_id": course_id, "is_active": False}
+    headers = {"X-Request-ID": "of-the-single"}
+    single = gateway.post("enrollment", gateway.server, json=request, headers=headers).json
+    gateway.work()
+
+    def request_ids(path, name):
+        found = gateway.get(path, gateway.admin).json[name]
+        return [event["data"]["request_id"] for event in found]
+
+    expected = ["of-the-file", "of-the-single"]
+    history, feed = f"enrollment/{user},{course_id}/history", f"changes?username={user}"
+    assert request_ids(history, "events") == request_ids(feed, "changes") == expected
+    with gateway.sessions.begin() as session:  # as after ENROLL_RETENTION_DAYS
+        wanted = SubmissionRow.id == UUID(single["submission_id"])
+        session.execute(delete(SubmissionRow).where(wanted))
+    assert request_ids(history, "events") == ["of-the-file", None]
 
 
 def test_no_enrollment_has_an_empty_history(gateway):

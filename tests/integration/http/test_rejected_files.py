@@ -129,6 +129,8 @@ def test_another_packing_is_415(small, encoding):
 def test_another_media_type_is_415_and_says_what_would_do(small, content_type):
     body = assert_refused(small, post(small, ROW, content_type), 415)
     assert "text/csv" in body["detail"]
+    named = f"not {content_type!r}" if content_type else "Content-Type, which is missing"
+    assert named in body["detail"]
 
 
 @pytest.mark.parametrize("media_type", [CSV, NDJSON, JSON, "text/plain"])

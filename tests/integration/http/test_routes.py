@@ -101,6 +101,7 @@ def test_an_address_that_leads_nowhere_is_404_in_our_shape(small, path, method):
     assert answer.headers["content-type"] == "application/problem+json"
     assert {"type", "title", "status", "detail", "code", "message"} <= set(answer.json)
     assert answer.json["code"] == "not_found"
+    assert "/openapi.json" in answer.json["detail"]
     assert answer.headers["x-request-id"]
 
 
@@ -149,6 +150,7 @@ def test_a_head_that_is_too_large_is_431(small, headers, status):
     if status == 431:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json["code"] == "headers_too_large"
+    assert answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400), ("2", 400)])

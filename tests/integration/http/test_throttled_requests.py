@@ -47,7 +47,8 @@ def test_learners_and_staff_have_rates(gateway, staff, rate):
     assert answer.headers["retry-after"] == "60"
     assert answer.headers["ratelimit"] == f'"{name}";r=0;t=60'
     detail = "Request was throttled. Expected available in 60 seconds."
-    assert answer.json["detail"] == answer.json["message"] == detail
+    assert answer.json["detail"] == detail
+    assert answer.json["message"] == f"{detail} The limit is {rate} requests in 60 seconds."
     assert (answer.json["code"], answer.json["status"]) == ("throttled", 429)
 
 
@@ -62,6 +63,8 @@ def test_a_caller_has_one_window_for_all_routes(gateway, clock):
     answer = gateway.get("submissions", who)
     assert answer.status_code == 429
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["detail"] == answer.json["message"]
+    assert answer.json["detail"].endswith(" The limit is 40 requests in 60 seconds.")
     asked = {"course_details": {"course_id": course}}
     assert gateway.post("enrollment", who, json=asked).status_code == 429
     assert gateway.get("enrollment", gateway.learner("bob")).status_code == 200
