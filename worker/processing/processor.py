@@ -23,6 +23,7 @@ from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.queue.claims import ClaimedBatch
+from enrollment.storage.queue.lane_floor import LaneFloor
 from worker.processing import attempts, batch_claims, record_index
 from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
 from worker.processing.load import Locking
@@ -68,6 +69,9 @@ class Processor:
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
     #: Rows of one file up to which one transaction processes several batches.
     rows_per_transaction: int = ROWS_PER_TRANSACTION
+    #: From where the interactive lane is searched for batches to claim, and for any that wait.
+    claim_floor: LaneFloor = field(default_factory=LaneFloor)
+    waiting_floor: LaneFloor = field(default_factory=LaneFloor)
     #: Recorded attempts that could not be cancelled yet, since the database was away.
     uncancelled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
@@ -114,7 +118,7 @@ class Processor:
         if processed.is_deferred or len(processed.next) != 1 or processed.next[0].claims_lane:
             return False
         with self.sessions.read() as session:
-            return not claims.has_waiting_singles(session)
+            return not claims.has_waiting_singles(session, self.waiting_floor)
 
     # --- one attempt --------------------------------------------------------------------------
 
@@ -123,7 +127,7 @@ class Processor:
         until, cpu_start = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
         try:
             with self.sessions.begin(seconds=ATTEMPT_SECONDS) as session:
-                claimed, more = batch_claims.claim_due(session, batch_id)
+                claimed, more = batch_claims.claim_due(session, batch_id, self.claim_floor)
                 if not claimed:
                     return Attempt((), ProcessedBatches())
                 now = database_now(session)
@@ -134,7 +138,9 @@ class Processor:
                         claimed += self._successors(session, claimed[0])
                     result = self.transaction.run(session, claimed, locking, now=now)
                     return Attempt(attempted, result, more, time.time_ns())
-                started = batch_claims.start_next_attempts(session, claimed, locks, now=now)
+                started = batch_claims.start_next_attempts(
+                    session, claimed, locks, self.claim_floor, now=now
+                )
                 attempted = started.ready  # even if it is unknown whether this commits
             following = more + _alone_batches(started.alone)
             return Attempt(attempted, self._process_recorded(attempted, locking, until), following)

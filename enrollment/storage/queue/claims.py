@@ -6,7 +6,7 @@ for the rows of batches with a recorded attempt, so that a short lock is not tak
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,6 +20,7 @@ from enrollment.domain.poison_search import FailureSearch, failure_search_of
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import database_now, lock_timeout
 from enrollment.storage.queue.batches import BatchRef
+from enrollment.storage.queue.lane_floor import LaneFloor
 from enrollment.storage.tables import BatchRow
 
 #: Most batches of the interactive lane that one transaction claims.
@@ -37,6 +38,8 @@ MAX_LANE_REQUESTS = 1_000
 MAX_SUCCESSORS = 63
 #: Most bytes of batches that are claimed together: long rows take long to decode.
 MAX_CLAIMED_BYTES = 4_000_000
+#: Every batch waits since later than this.
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClaimedBatch(NamedTuple):
@@ -49,6 +52,8 @@ class ClaimedBatch(NamedTuple):
     payload: bytes
     lane: str
     alone: bool
+    #: None if the batch was not dispatched before.
+    waiting_since: datetime | None
     announced_at: datetime
     #: Number of re-dispatches.
     repeats: int
@@ -87,6 +92,7 @@ _UNANSWERED = select(
     _BATCH.payload,
     _BATCH.lane,
     _BATCH.alone,
+    _BATCH.waiting_since,
     _BATCH.announced_at,
     _BATCH.repeats,
     _BATCH.suspicion,
@@ -107,6 +113,7 @@ def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
     return (
         _CLAIMABLE.where(
             _BATCH.lane == bindparam("claimed_lane"),
+            _BATCH.waiting_since >= bindparam("since"),
             _BATCH.alone.is_(False),
             now_us - ATTEMPT_HINT > _ATTEMPT_STARTED_AT,
             _BATCH.id.not_in(bindparam("busy", expanding=True)),
@@ -210,20 +217,40 @@ def reclaim(
     return [_claimed(row) for row in rows]
 
 
-def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> ClaimedBatches:
+def claim_lane(
+    session: Session,
+    lane: Lane,
+    floor: LaneFloor,
+    *,
+    including: datetime | None = None,
+    busy: Collection[int] = (),
+) -> ClaimedBatches:
     """Locks the batches that wait in a lane, oldest first, up to `MAX_LANE_REQUESTS` in all.
 
-    Skips `busy` batches and those with an attempt that started less than `ATTEMPT_HINT` ago.
+    Searches from the floor, or from `including`, the start of waiting of a batch that must be
+    found. Skips `busy` batches and those with an attempt that started less than `ATTEMPT_HINT` ago.
     """
-    parameters: dict[str, Any] = {"claimed_lane": lane.value, "busy": list(busy)}
+    since = floor.search_start(including)
+    parameters: dict[str, Any] = {
+        "claimed_lane": lane.value,
+        "busy": list(busy),
+        "since": since or _BEGINNING,
+    }
     statement = _CLAIM_LANE_POSTGRESQL
     if not is_postgresql(session):
         statement = _CLAIM_LANE_SQLITE
         parameters["now_us"] = microseconds(database_now(session))
+    batches = [_claimed(row) for row in _lock(session, statement, parameters)]
+    if since is None:
+        oldest = batches[0].waiting_since if batches else None
+        floor.record_full_search(oldest or database_now(session))
+    return _limited(batches, lane)
+
+
+def _limited(batches: Sequence[ClaimedBatch], lane: Lane) -> ClaimedBatches:
     claimed: list[ClaimedBatch] = []
     room = MAX_LANE_REQUESTS
-    for row in _lock(session, statement, parameters):
-        batch = _claimed(row)
+    for batch in batches:
         if claimed and (batch.requests > room or len(claimed) == MAX_LANE_BATCHES):
             return ClaimedBatches(claimed, BatchRef(batch.id, lane))
         room -= batch.requests
@@ -239,11 +266,21 @@ def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
     return None if row is None else (Lane(row[0]), row[1])
 
 
-_WAITING_SINGLE = (
-    _CLAIMABLE.with_only_columns(_BATCH.id).where(_BATCH.lane == Lane.INTERACTIVE.value).limit(1)
+_OLDEST_SINGLE = (
+    _CLAIMABLE.with_only_columns(_BATCH.waiting_since)
+    .where(_BATCH.lane == Lane.INTERACTIVE.value, _BATCH.waiting_since >= bindparam("since"))
+    .order_by(_BATCH.waiting_since, _BATCH.id)
+    .limit(1)
 )
 
 
-def has_waiting_singles(session: Session) -> bool:
-    """Whether a batch waits in the interactive lane."""
-    return session.scalar(_WAITING_SINGLE) is not None
+def has_waiting_singles(session: Session, floor: LaneFloor) -> bool:
+    """Whether a batch waits in the interactive lane, as far as a search from the floor finds it.
+
+    The floor is one of its own, since batches that `claim_lane` skips count here.
+    """
+    since = floor.search_start()
+    oldest = session.scalar(_OLDEST_SINGLE, {"since": since or _BEGINNING})
+    if since is None:
+        floor.record_full_search(oldest or database_now(session))
+    return oldest is not None

@@ -8,9 +8,10 @@ from sqlalchemy import select, update
 
 from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
-from enrollment.storage.engine.sessions import Sessions
-from enrollment.storage.queue import batches, claims, quarantine
+from enrollment.storage.engine.sessions import Sessions, database_now
+from enrollment.storage.queue import batches, claims, lane_floor, quarantine
 from enrollment.storage.queue.batches import BatchRef
+from enrollment.storage.queue.lane_floor import LaneFloor
 from enrollment.storage.tables import BatchRow
 from intake_store import group_store
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows
@@ -109,3 +110,22 @@ def conflict_counted_as_failure() -> Iterator[None]:
 
     with patched(attempts, "reclaim_attempted", reclaim):
         yield
+
+
+@mutant
+def lane_floor_never_lowered() -> Iterator[None]:
+    """Claims search from a floor that only rises: no full search, and none from a message."""
+    real = claims.claim_lane
+
+    def claim_lane(session: Any, lane: Any, floor: LaneFloor, *, busy: Any = (), **_: Any) -> Any:
+        claimed = real(session, lane, floor, busy=busy)
+        oldest = claimed.batches[0].waiting_since if claimed.batches else database_now(session)
+        floor.record_full_search(max(oldest, _floor_of(floor) + lane_floor.MARGIN))
+        return claimed
+
+    with patched(LaneFloor, "search_start", _floor_of), patched(claims, "claim_lane", claim_lane):
+        yield
+
+
+def _floor_of(floor: LaneFloor, _: datetime | None = None) -> Any:
+    return floor._floor

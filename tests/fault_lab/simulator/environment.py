@@ -4,7 +4,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol, Self
@@ -16,7 +17,8 @@ from enrollment.domain.errors import Conflict
 from enrollment.runtime import failpoints
 from enrollment.runtime.failpoints import FailPointReached, Point
 from enrollment.storage.engine.sessions import Sessions
-from enrollment.storage.queue import claims
+from enrollment.storage.queue import claims, lane_floor
+from enrollment.storage.queue.lane_floor import LaneFloor
 from tests.fault_lab.simulator.broker import Broker
 from tests.fault_lab.simulator.database import Database
 from tests.fault_lab.simulator.fault_rates import START, VirtualTime
@@ -32,6 +34,8 @@ from worker.purge import Purge
 
 #: Parts of a file per transaction: low, so that small files need several transactions.
 PARTS_A_TRANSACTION = 1
+#: Margin of the floors of lanes: short, since a schedule lasts seconds.
+FLOOR_MARGIN = timedelta(milliseconds=50)
 
 
 class ScheduleHooks(Protocol):
@@ -100,8 +104,13 @@ class Environment:
 
     def load(self) -> Tasks:
         """Returns the tasks of a new process, on the virtual clock."""
+        own = replace(
+            self._processor,
+            claim_floor=LaneFloor(self._monotonic),
+            waiting_floor=LaneFloor(self._monotonic),
+        )
         with patched(tasks, "MinInterval", partial(MinInterval, monotonic=self._monotonic)):
-            return Tasks(self._processor, self._maintenance, self._purge, self._notifier)
+            return Tasks(own, self._maintenance, self._purge, self._notifier)
 
     # The schedule changes; the objects built in __init__ stay, so they ask for it each time.
 
@@ -157,6 +166,7 @@ class Environment:
         self._undo.enter_context(
             patched(upload_store, "UPLOAD_BATCHES_PER_TRANSACTION", PARTS_A_TRANSACTION)
         )
+        self._undo.enter_context(patched(lane_floor, "MARGIN", FLOOR_MARGIN))
         self._undo.enter_context(_logged_errors_to(self._check_log_entry))
         return self
 
