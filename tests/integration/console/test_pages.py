@@ -103,7 +103,9 @@ def test_an_unknown_address_says_where_the_others_are(gateway, path):
     missing = Browser(gateway).get(path)
 
     assert missing.status_code == 404
-    assert "There is nothing at this address: /docs and /openapi.json list the paths." in missing.text
+    assert (
+        "There is nothing at this address: /docs and /openapi.json list the paths." in missing.text
+    )
 
 
 @pytest.mark.parametrize("name", ["console.css", "console.js", "htmx.min.js", "icon.svg"])
