@@ -180,6 +180,8 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
         return [{name: []} for name in _SECURITY_SCHEMES]
     roles = {"admin", *requirement.scopes}
     keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
+    if requirement.subject:
+        return [*keys, *({name: []} for name in ("Bearer", "JWT", "OAuth2"))]
     if not requirement.staff:
         return keys
     # the user of a client decides; there are no scopes to ask for
