@@ -75,7 +75,8 @@ def check_is_json(req: Request, *, accepted: str = JSON_TYPE) -> None:
     media_type, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != JSON_TYPE or (charset and charset not in _CHARSETS):
-        raise unsupported(f"Send {accepted} in UTF-8, not {content_type[:100]!r}.")
+        given = repr(content_type[:100]) if content_type else "a body without Content-Type"
+        raise unsupported(f"Send {accepted} in UTF-8, not {given}.")
 
 
 def _is_gzip(req: Request, *, allowed: bool) -> bool:

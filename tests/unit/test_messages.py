@@ -272,3 +272,11 @@ def test_members_of_objects_are_told_what_to_write(load, member, value, end):
 def test_a_flag_in_json_is_not_told_the_words_of_a_csv_file():
     item = at_pointer(finding("is_active", "perhaps", "type"))
     assert sentence_of(item).endswith("write true or false, in JSON without quotes.")
+
+
+@pytest.mark.parametrize("field", ["mode", "name"])
+def test_a_length_is_told_with_its_limits(field):
+    item = finding(field, "", "length", expected="1 to 100 characters")
+    assert sentence_of(item) == (
+        f"{field}: '' is too short or too long: expected 1 to 100 characters."
+    )
