@@ -181,7 +181,8 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
     roles = {"admin", *requirement.scopes}
     keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
     if requirement.subject:
-        return [*keys, *({name: []} for name in ("Bearer", "JWT", "OAuth2"))]
+        tokens: list[dict[str, list[str]]] = [{name: []} for name in ("Bearer", "JWT", "OAuth2")]
+        return [*keys, *tokens]
     if not requirement.staff:
         return keys
     # the user of a client decides; there are no scopes to ask for
