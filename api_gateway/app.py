@@ -38,7 +38,7 @@ from api_gateway.intake.upload_store import UploadStore
 from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
 from api_gateway.reads.enrollment_reads import EnrollmentReads
-from api_gateway.routes import ROUTES, V1, make_resources
+from api_gateway.routes import ROUTES, V1, is_for_v1, make_resources
 from api_gateway.streams import make_streams
 from api_gateway.throttle.redis_windows import RedisWindows
 from api_gateway.throttle.throttle import Throttle
@@ -269,7 +269,7 @@ def make_asgi_app(parts: Parts) -> Any:
     app.req_options.auto_parse_qs_csv = False
     # Responses without a body have no type: clients would parse an empty body as JSON.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
-    error_handlers.install(app, V1, console.write_problem)
+    error_handlers.install(app, is_for_v1, console.write_problem)
     for name, resource in resources.items():
         app.add_route(ROUTES[name], resource)
     for page in console.pages:

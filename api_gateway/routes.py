@@ -1,5 +1,7 @@
 """Routes: the URI template and the resource of each route name."""
 
+from falcon.asgi import Request
+
 from api_gateway.auth.token_issuer import TokenIssuer
 from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
@@ -14,7 +16,7 @@ from api_gateway.resources.crosswalks import CrosswalkResource, MissingIdsResour
 from api_gateway.resources.destinations.reports import make_report_resources
 from api_gateway.resources.destinations.resources import make_destination_resources
 from api_gateway.resources.enrollment import EnrollmentResource
-from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
+from api_gateway.resources.enrollment_detail import EnrollmentDetailResource, is_history
 from api_gateway.resources.enrollments import EnrollmentsResource
 from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
@@ -133,6 +135,14 @@ V1 = frozenset(
         "access_token",
     )
 )
+
+
+def is_for_v1(req: Request) -> bool:
+    """Returns whether a request is for Open edX's own API; a history is of ours."""
+    template = req.uri_template
+    if template == ROUTES["enrollment_detail"]:
+        return not is_history(req.path.removeprefix(f"{ROUTES['enrollment']}/"))
+    return template in V1
 
 
 def make_resources(parts: Parts) -> dict[str, object]:

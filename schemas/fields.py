@@ -17,7 +17,7 @@ from marshmallow.types import ErrorMessages
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.identity import canonical_email, canonical_text, has_invisible
 from enrollment.domain.rules import format_timestamp
-from schemas.findings import DETAIL, Rule
+from schemas.findings import DETAIL, RANGE_ERROR, Rule
 from schemas.identity.email_syntax import has_email_syntax
 
 MAX_NAME = 255
@@ -28,7 +28,7 @@ MAX_TIMESTAMP_CHARS = 64
 MAX_INTEGER = 2**31 - 1
 
 #: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
-_SCHEMA_CODES = {"type": Rule.TYPE.value, "unknown": Rule.UNKNOWN.value}
+_SCHEMA_CODES = {"type": f"{Rule.TYPE}{DETAIL}write an object", "unknown": Rule.UNKNOWN.value}
 ERROR_RULES: ErrorMessages = {
     **_SCHEMA_CODES,
     "required": Rule.REQUIRED.value,
@@ -38,6 +38,12 @@ ERROR_RULES: ErrorMessages = {
     "invalid_utf8": Rule.CHARACTERS.value,
     "too_large": Rule.RANGE.value,
 }
+
+
+def error_rules(expected: str) -> ErrorMessages:
+    """Returns `ERROR_RULES` for a field, whose type is described in words."""
+    return {**ERROR_RULES, "invalid": f"{Rule.TYPE}{DETAIL}write {expected}"}
+
 
 #: Spaces are allowed inside; at the ends they would make usernames that look the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
@@ -137,7 +143,7 @@ def is_storable(text: str) -> bool:
 class BoundedString(fields.String):
     """A bounded string that every database can store."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("a text, in JSON between quotes")
 
     def __init__(
         self, *, max_length: int, min_length: int = 0, pattern: str | None = None, **kwargs: Any
@@ -158,17 +164,17 @@ class BoundedString(fields.String):
 class BoundedInteger(fields.Integer):
     """A bounded integer; `true` and `1.0` are refused."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("a whole number, in JSON without quotes")
 
     def __init__(self, *, minimum: int = 0, maximum: int = MAX_INTEGER, **kwargs: Any) -> None:
-        bounds = validate.Range(min=minimum, max=maximum, error="range")
+        bounds = validate.Range(min=minimum, max=maximum, error=RANGE_ERROR)
         super().__init__(strict=True, validate=bounds, **kwargs)
 
 
 class StrictBoolean(fields.Boolean):
     """A boolean: `true` or `false` and nothing else, neither words nor numbers."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("true or false, in JSON without quotes")
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -179,7 +185,7 @@ class StrictBoolean(fields.Boolean):
 class TimestampField(fields.DateTime):
     """A point in time: read with any offset but never without one, written in UTC with `Z`."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("a date and time with zone, in JSON between quotes")
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)
@@ -237,7 +243,7 @@ class Email(BoundedString):
 class BoundedList(fields.List[Any]):
     """A list of bounded length; the items of a list that is too long are not read."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("a list")
 
     def __init__(self, inner: fields.Field[Any], *, max_items: int, **kwargs: Any) -> None:
         super().__init__(inner, validate=validate.Length(max=max_items, error="length"), **kwargs)
@@ -254,7 +260,7 @@ class BoundedList(fields.List[Any]):
 class Nested(fields.Nested):
     """An object inside an object."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("an object")
 
 
 class StrictSchema(Schema):

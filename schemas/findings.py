@@ -67,6 +67,11 @@ class Rule(StrEnum):
     OMITTED = "omitted"
 
 
+#: Errors of validators: the rule, with the limits or the known values as its detail.
+RANGE_ERROR = f"{Rule.RANGE}{DETAIL}expected {{min}} to {{max}}"
+ONE_OF_ERROR = f"{Rule.ONE_OF}{DETAIL}write one of {{choices}}"
+
+
 def finding(
     field: str,
     value: object,

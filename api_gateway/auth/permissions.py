@@ -25,6 +25,8 @@ class Requirement(NamedTuple):
     anyone: bool = False
     #: A staff token, or the scope `admin`.
     staff: bool = False
+    #: A token, whose subject is asked about or refused by the resource.
+    subject: bool = False
     #: One of these scopes; `admin` includes each.
     scopes: frozenset[str] = frozenset()
 
@@ -34,6 +36,7 @@ ANYONE = Requirement(anyone=True)
 STAFF = Requirement(staff=True)
 ENROLL_OR_STAFF = Requirement(staff=True, scopes=frozenset({"enroll"}))
 READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"read"}))
+READ_OR_SUBJECT = READ_OR_STAFF._replace(subject=True)
 COURSES_SCOPE = Requirement(scopes=frozenset({"courses"}))
 ADMIN_SCOPE = Requirement(scopes=frozenset({"admin"}))
 COURSES_OR_READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"courses", "read"}))
@@ -60,7 +63,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("course", "PATCH"): COURSES_SCOPE,
     ("course", "DELETE"): COURSES_SCOPE,
     ("learners", "POST"): STAFF,
-    ("learner", "GET"): READ_OR_STAFF,
+    ("learner", "GET"): READ_OR_SUBJECT,
     ("learner", "PUT"): STAFF,
     ("learner", "DELETE"): STAFF,
     ("invitation", "GET"): ENROLL_OR_STAFF,
@@ -149,6 +152,8 @@ def satisfies(caller: Caller, requirement: Requirement) -> bool:
     """Whether a caller has one of the permissions that are enough."""
     if requirement.anyone or (requirement.staff and caller.is_staff):
         return True
+    if requirement.subject and caller.username is not None:
+        return True
     return any(caller.may(scope) for scope in requirement.scopes)
 
 
@@ -172,6 +177,11 @@ def may_act_for(caller: Caller, username: str | None) -> bool:
 def may_read_about(caller: Caller, username: str | None) -> bool:
     """Whether the caller may see a person's enrollments."""
     return may_act_for(caller, username) or caller.may("read")
+
+
+def may_see_learner(caller: Caller, username: str) -> bool:
+    """Whether the caller may see what is kept about a person: the person, staff, scope `read`."""
+    return _is_self(caller, username) or satisfies(caller, READ_OR_STAFF)
 
 
 class ListedLearner(NamedTuple):

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from api_gateway.auth.caller import Caller
-from api_gateway.auth.permissions import ADMIN_SCOPE, PERMISSIONS, Requirement, satisfies
+from api_gateway.auth.permissions import (
+    ADMIN_SCOPE,
+    PERMISSIONS,
+    READ_OR_STAFF,
+    Requirement,
+    satisfies,
+)
 
 #: An operation of the API, or of the console: the name of its route, and its method.
 ApiOperation = tuple[str, str]
@@ -19,6 +25,8 @@ CONSOLE_PERMISSIONS: Mapping[ApiOperation, Requirement] = {
     ("console_clients", "POST"): ADMIN_SCOPE,
     ("console_batches", "GET"): ADMIN_SCOPE,
     ("console_batches", "POST"): ADMIN_SCOPE,
+    #: All learners: over the API a learner sees their own record.
+    ("console_learners", "GET"): READ_OR_STAFF,
 }
 
 
@@ -50,7 +58,7 @@ NAVIGATION = (
     NavigationEntry("Overview", CONSOLE_PATH, ("submissions", "GET")),
     NavigationEntry("Upload", f"{CONSOLE_PATH}/upload", ("submissions", "POST")),
     NavigationEntry("Submissions", f"{CONSOLE_PATH}/submissions", ("submissions", "GET")),
-    NavigationEntry("Learners", f"{CONSOLE_PATH}/learners", ("learner", "GET")),
+    NavigationEntry("Learners", f"{CONSOLE_PATH}/learners", ("console_learners", "GET")),
     NavigationEntry("Courses", f"{CONSOLE_PATH}/courses", ("courses", "GET")),
     NavigationEntry("Crosswalks", f"{CONSOLE_PATH}/crosswalks", ("crosswalk", "GET")),
     NavigationEntry("Health", f"{CONSOLE_PATH}/health", ("metrics", "GET")),

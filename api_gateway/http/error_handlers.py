@@ -23,10 +23,10 @@ WritePage = Callable[[Request, Response, Problem], bool]
 
 
 class ErrorHandlers:
-    """Error handlers for Falcon; `v1` holds the URI templates of Open edX's own routes."""
+    """Error handlers for Falcon; `is_v1` tells the requests for Open edX's own routes."""
 
-    def __init__(self, v1: frozenset[str], write_page: WritePage) -> None:
-        self._v1 = v1
+    def __init__(self, is_v1: Callable[[Request], bool], write_page: WritePage) -> None:
+        self._is_v1 = is_v1
         self._write_page = write_page
 
     async def problem(self, req: Request, resp: Response, error: Problem, _params: Any) -> None:
@@ -99,7 +99,7 @@ class ErrorHandlers:
             resp.set_header("Connection", "close")  # the rest of the body is not awaited
         if problem.empty or self._write_page(req, resp, problem):
             return
-        is_v1 = req.uri_template in self._v1
+        is_v1 = self._is_v1(req)
         body = problem.body()
         if not is_v1:
             body["detail"] = body["message"]
@@ -110,10 +110,12 @@ class ErrorHandlers:
 
 
 def install(
-    app: falcon.asgi.App[Request, Response], v1: frozenset[str], write_page: WritePage
+    app: falcon.asgi.App[Request, Response],
+    is_v1: Callable[[Request], bool],
+    write_page: WritePage,
 ) -> None:
     """Registers the handlers."""
-    handlers = ErrorHandlers(v1, write_page)
+    handlers = ErrorHandlers(is_v1, write_page)
     app.add_error_handler(Exception, handlers.unexpected)
     app.add_error_handler(falcon.HTTPError, handlers.falcon_error)
     app.add_error_handler(domain.EnrollmentError, handlers.domain_error)

@@ -131,7 +131,8 @@ def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
         for operation in operations:
             template = routes[operation.route]
             path = _PATH_PARAMETER.sub(operation.tail or r"{\1}", template)
-            described = _operation(operation, path, is_v1=template in v1)
+            is_v1 = template in v1 and not operation.is_ours
+            described = _operation(operation, path, is_v1=is_v1)
             spec.path(path, operations={operation.method.lower(): {"tags": [tag], **described}})
     document: dict[str, Any] = spec.to_dict()
     name_inline_objects(document)
@@ -179,6 +180,9 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
         return [{name: []} for name in _SECURITY_SCHEMES]
     roles = {"admin", *requirement.scopes}
     keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
+    if requirement.subject:
+        tokens: list[dict[str, list[str]]] = [{name: []} for name in ("Bearer", "JWT", "OAuth2")]
+        return [*keys, *tokens]
     if not requirement.staff:
         return keys
     # the user of a client decides; there are no scopes to ask for

@@ -57,6 +57,8 @@ class Operation(NamedTuple):
     uses_database: bool = True
     #: Whether unknown query parameters are ignored, as Open edX does, on a route that is not v1.
     ignores_unknown: bool = False
+    #: Whether it is an operation of ours, with errors as ours have them, on a route of Open edX.
+    is_ours: bool = False
     #: Whether a route without credentials is throttled by address; with credentials all are.
     throttled: bool = False
 

@@ -13,12 +13,18 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.auth.permissions import check_mode, listed_learner, may_act_for
+from api_gateway.auth.permissions import (
+    STAFF,
+    check_mode,
+    describe_missing,
+    listed_learner,
+    may_act_for,
+)
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import fingerprint_of_value
 from api_gateway.http.headers import read_idempotency_key, read_preference
 from api_gateway.http.openedx_body import parse_openedx_body
-from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
+from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request, forbidden
 from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter
@@ -261,8 +267,8 @@ def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
         text = "The user  does not exist."
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
     if request.requested_at is not None and not caller.rights.state_time:
-        text = "Only a trusted caller may state requested_at."
-        raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
+        advice = describe_missing(caller, STAFF)
+        raise forbidden("Only a trusted caller may state requested_at.", advice)
     return request
 
 

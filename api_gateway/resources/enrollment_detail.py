@@ -14,8 +14,10 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import may_read_about
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.query_parameters import DeclaredParameters, unknown_parameter
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.reads.enrollment_reads import EnrollmentReads
+from api_gateway.resources.courses import check_course_key
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.identity import canonical_text
 from enrollment.storage import events
@@ -28,6 +30,7 @@ from schemas.fields import is_storable
 from schemas.findings import Rule, finding
 
 _HISTORY = "/history"
+_NO_PARAMETERS = DeclaredParameters(frozenset(), "invalid_parameter")
 
 
 class PathParts(NamedTuple):
@@ -51,9 +54,12 @@ class EnrollmentDetailResource:
         caller: Caller = req.context.caller
         parts = parse_detail_path(names, caller)
         if not may_read_about(caller, parts.username):
-            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
+            is_state = not parts.history
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=is_state)
         username = parts.username or ""
         if parts.history:
+            for name, value in req.params.items():
+                raise unknown_parameter(name, value, _NO_PARAMETERS)
             write_json(resp, await self.database.read(_read_history, username, parts.course_id))
             return
         found = await self.reads.find(username, parts.course_id)
@@ -70,11 +76,17 @@ def parse_detail_path(names: str, caller: Caller) -> PathParts:
     username, rest = (canonical_text(before), after) if comma else (caller.username, names)
     if parse_course_key(rest) is not None:
         return PathParts(username, rest, history=False)
-    course_id = rest.removesuffix(_HISTORY)
-    if course_id != rest and parse_course_key(course_id) is not None:
-        return PathParts(username, course_id, history=True)
+    if rest.endswith(_HISTORY):
+        return PathParts(username, check_course_key(rest.removesuffix(_HISTORY)), history=True)
     found = finding("course_id", rest, Rule.COURSE_KEY)
     raise bad_request("invalid_row", f"'{rest[:MAX_COURSE_ID]}' is not a valid course id.", found)
+
+
+def is_history(names: str) -> bool:
+    """Returns whether the path is that of a history: `org/course/history` is a course key, too."""
+    before, comma, after = names.partition(",")
+    rest = after if comma else before
+    return rest.endswith(_HISTORY) and parse_course_key(rest) is None
 
 
 def _read_history(session: Session, username: str, course_id: str) -> HistoryJson:

@@ -88,6 +88,8 @@ def _split_path(rest: str) -> tuple[str, str]:
     for place in places:
         if parse_course_key(rest[:place]) is not None:
             return rest[:place], rest[place + 1 :]
+    if parse_course_key(rest) is not None:
+        return rest, ""
     course_id, _, text = rest.rpartition("/")
     return course_id, text
 

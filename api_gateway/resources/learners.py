@@ -8,6 +8,7 @@ from typing import NamedTuple
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
+from api_gateway.auth.permissions import may_see_learner
 from api_gateway.database import Database
 from api_gateway.http.problems import bad_request
 from api_gateway.http.responses import write_json
@@ -53,9 +54,10 @@ class LearnerResource:
         self._database = database
 
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
-        """Responds with the learner."""
+        """Responds with the learner, to the learner and to those who may read about all."""
         username = check_username(username)
-        shown = await self._database.read(find_shown, username)
+        may_see = may_see_learner(req.context.caller, username)
+        shown = await self._database.read(find_shown, username) if may_see else None
         if shown is None:
             raise LearnerNotFound(username)
         write_json(resp, dump_learner(*shown))

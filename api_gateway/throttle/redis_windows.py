@@ -136,5 +136,6 @@ def _answer(hits: Sequence[Hit], usages: Sequence[Usage | None]) -> None:
 
 def _usage(hit: Hit, acquired: object, window: list[Any] | None) -> Usage:
     oldest, count = (float(window[0]), int(window[1])) if window else (hit.now, 1)
-    reset_seconds = oldest + hit.rate.seconds - hit.now
+    # Redis rounds times: an entry of this moment may seem to be of the next one.
+    reset_seconds = min(oldest - hit.now, 0.0) + hit.rate.seconds
     return Usage(bool(acquired), max(0, hit.rate.amount - count), reset_seconds)

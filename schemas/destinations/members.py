@@ -17,15 +17,15 @@ from schemas.destinations.receivers import (
 )
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp
 from schemas.fields import (
-    ERROR_RULES,
     BoundedInteger,
     BoundedList,
     BoundedString,
     Nested,
     StrictBoolean,
     StrictSchema,
+    error_rules,
 )
-from schemas.findings import DETAIL, Rule
+from schemas.findings import DETAIL, ONE_OF_ERROR, RANGE_ERROR, Rule
 
 #: The name of a destination.
 DESTINATION_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -43,10 +43,10 @@ _HEADER_VALUE = r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"
 class RateField(fields.Float):
     """A number of requests in a second."""
 
-    default_error_messages = ERROR_RULES
+    default_error_messages = error_rules("a number, in JSON without quotes")
 
     def __init__(self, **kwargs: Any) -> None:
-        bounds = validate.Range(min=0.001, max=MAX_REQUESTS_PER_SECOND, error="range")
+        bounds = validate.Range(min=0.001, max=MAX_REQUESTS_PER_SECOND, error=RANGE_ERROR)
         super().__init__(validate=bounds, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> float:
@@ -60,7 +60,7 @@ class KindField(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=20, **kwargs)
-        self.validators = [validate.OneOf(DESTINATION_KINDS, error="one_of")]
+        self.validators = [validate.OneOf(DESTINATION_KINDS, error=ONE_OF_ERROR)]
 
 
 class DestinationAuthSchema(StrictSchema):

@@ -24,7 +24,7 @@ def sentence_of(item: Finding) -> str | None:
     if rule not in RULE_TEXTS:
         return None if item.get("message") is None else str(item["message"])
     field = str(item.get("field") or "")
-    text = _text_of(Rule(rule), field, item.get("value"))
+    text = _text_of(Rule(rule), field, item)
     end = text.with_detail(detail).replace("{expected}", str(item.get("expected", "another name")))
     return f"{_subject(field, item.get('value'))} {end}{'' if end.endswith('?') else '.'}"
 
@@ -53,9 +53,10 @@ def quoted(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def _text_of(rule: Rule, field: str, value: object) -> RuleText:
-    if rule is Rule.TYPE and field in _FLAG_FIELDS and str(value).casefold() in CSV_FLAGS:
-        return QUOTED_FLAG
+def _text_of(rule: Rule, field: str, item: Finding) -> RuleText:
+    if rule is Rule.TYPE and field in _FLAG_FIELDS:
+        is_json = "pointer" in item or str(item.get("value")).casefold() in CSV_FLAGS
+        return QUOTED_FLAG if is_json else FIELD_TEXTS[rule, field]
     return FIELD_TEXTS.get((rule, field), RULE_TEXTS[rule])
 
 

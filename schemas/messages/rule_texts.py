@@ -42,7 +42,11 @@ RULE_TEXTS: Mapping[Rule, RuleText] = {
         "is not read: its name is not known, but looks like {expected}",
         "rename it to {expected}, or leave it out",
     ),
-    Rule.LENGTH: RuleText("is too short or too long", "write a value of another length"),
+    Rule.LENGTH: RuleText(
+        "is too short or too long",
+        "write a value of another length",
+        "is too short or too long: {detail}",
+    ),
     Rule.DESTINATION: RuleText(
         "must not be called",
         "write the https URL of a public server",
@@ -129,7 +133,8 @@ _USERNAME = RuleText(
 
 
 def _at_most(limit: int) -> RuleText:
-    return RuleText("is too long", f"write at most {limit} characters")
+    remedy = f"write at most {limit} characters"
+    return RuleText("is too long", remedy, "is too short or too long: {detail}")
 
 
 #: Texts for members of a request, instead of that of the rule.

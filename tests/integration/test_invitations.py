@@ -256,6 +256,7 @@ def test_an_invitation_is_deleted_and_then_unknown(http):
         (ADA, "invalid_course_id"),
         (f"{ALGEBRA}/ada", "invalid_email"),
         (f"{ALGEBRA}/", "invalid_email"),
+        (ALGEBRA, "invalid_email"),
     ],
 )
 def test_an_address_that_names_no_invitation_is_400(http, method, rest, code):

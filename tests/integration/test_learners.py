@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from falcon import testing
 
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
 from api_gateway.resources.learners import LearnerResource, LearnersResource
-from enrollment.domain.codes import CourseRole
+from enrollment.domain.codes import CallerKind, CourseRole
 from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
@@ -201,10 +202,18 @@ def test_a_learner_with_enrollments_stays(sessions):
 # --- over HTTP --------------------------------------------------------------------------------
 
 
+class AsReader:
+    """Lets every request be one of a key that reads about everybody."""
+
+    async def process_request(self, req, resp):
+        req.context.caller = Caller("key:reader", CallerKind.SERVER, frozenset({"read"}))
+
+
 @pytest.fixture
 def http(sessions):
     records = Database(sessions, threads=2)
     app = app_with_errors()
+    app.add_middleware(AsReader())
     app.add_route("/learners/{username}", LearnerResource(records))
     app.add_route("/learners", LearnersResource(records))
     yield testing.TestClient(app)

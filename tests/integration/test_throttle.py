@@ -97,6 +97,17 @@ def test_the_41st_request_in_a_minute_is_the_first_that_is_refused(url, clock):
     asyncio.run(run())
 
 
+def test_no_wait_is_longer_than_the_window(url, clock):
+    async def run():
+        async with processes(url, clock) as throttle:
+            for digit in range(10):  # Redis may round a time up
+                clock.now = 1_800_000_000 + digit * 0.000_011
+                usage = await throttle.hit("learner", f"ada{digit}", RATE)
+                assert usage.reset_seconds <= RATE.seconds
+
+    asyncio.run(run())
+
+
 def test_the_window_slides(url, clock):
     async def run():
         async with processes(url, clock) as throttle:

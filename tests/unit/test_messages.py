@@ -4,13 +4,16 @@ import ast
 from pathlib import Path
 
 import pytest
+from marshmallow import ValidationError
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
-from schemas.findings import Rule, finding
+from schemas.courses import load_course
+from schemas.findings import Rule, at_pointer, finding, findings_of
 from schemas.messages.finding_messages import describe_finding, sentence_of, sentences_of
 from schemas.messages.reason_messages import REASON_TEXTS, message_of
 from schemas.messages.rule_texts import FIELD_TEXTS, RULE_TEXTS
+from schemas.openedx.roles import load_role
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
@@ -240,3 +243,40 @@ def test_every_reason_says_something_even_without_its_facts(reason):
 )
 def test_a_reason_names_its_facts(reason, details, message):
     assert message_of(Outcome(1, "ada", "C", Code.REFUSED, reason, details)) == message
+
+
+@pytest.mark.parametrize(
+    ("load", "member", "value", "end"),
+    [
+        (load_course, "capacity", -1, "is out of range: expected 0 to 2147483647."),
+        (load_course, "capacity", "5", "has the wrong type: write a whole number, in JSON"),
+        (load_course, "course_name", 5, "has the wrong type: write a text, in JSON between"),
+        (load_course, "cohorts", "A", "has the wrong type: write a list."),
+        (load_course, "course_modes", ["audit"], "has the wrong type: write an object."),
+        (load_course, "enrollment_end", 5, "has the wrong type: write a date and time with"),
+        (load_course, "pacing_type", "self", "value: write one of Self Paced, Instructor Paced."),
+        (load_course, "invite_only", 1, "has the wrong type: write true or false, in JSON"),
+        (load_role, "role", "boss", "write one of staff, instructor, limited_staff, support."),
+    ],
+)
+def test_members_of_objects_are_told_what_to_write(load, member, value, end):
+    course = {"course_id": "course-v1:A+B+C"} if load is load_course else {}
+    body = {**course, member: value}
+    with pytest.raises(ValidationError) as refusal:
+        load(body)
+    (item,) = findings_of(refusal.value, body)
+    assert item["rule"] in set(Rule)
+    assert end in sentence_of(item)
+
+
+def test_a_flag_in_json_is_not_told_the_words_of_a_csv_file():
+    item = at_pointer(finding("is_active", "perhaps", "type"))
+    assert sentence_of(item).endswith("write true or false, in JSON without quotes.")
+
+
+@pytest.mark.parametrize("field", ["mode", "name"])
+def test_a_length_is_told_with_its_limits(field):
+    item = finding(field, "", "length", expected="1 to 100 characters")
+    assert sentence_of(item) == (
+        f"{field}: '' is too short or too long: expected 1 to 100 characters."
+    )

@@ -36,7 +36,7 @@ _ENROLLMENTS, _HISTORIES, _EVENTS, _SHOWN_EVENTS = 200, 25, 50, 200
 _FOUND = 20
 #: The largest number of a batch in its file that can be stored.
 _MAX_ORDINAL = 2**31 - 1
-_READ = (("learner", "GET"), ("enrollments", "GET"))
+_READ = (("console_learners", "GET"), ("enrollments", "GET"))
 _READ_ROWS = (("submissions", "GET"), ("submission_outcomes", "GET"))
 
 
@@ -116,7 +116,7 @@ class LearnerRowsResource:
         user = canonical_text((req.get_param("user") or "").strip())
         parts, caller = self.shared.parts, req.context.caller
         names = {user}
-        if may_use(caller, ("learner", "GET")):
+        if may_use(caller, ("console_learners", "GET")):
             names |= await parts.database.read(_find_names, user)
         is_of_all = caller.may("admin")
         owner = None if is_of_all else caller.name

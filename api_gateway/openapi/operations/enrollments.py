@@ -78,18 +78,34 @@ _FORM = {
 }
 
 
-def _detail(id_: str, summary: str, tail: str, response: Response, description: str) -> Operation:
+def _detail(id_: str, summary: str, tail: str) -> Operation:
     """Returns an operation that reads one enrollment."""
     return Operation(
         "enrollment_detail",
         "GET",
         id_,
         summary,
-        description=description,
+        description=_STATE,
         tail=tail,
-        responses={200: response, 404: _HIDDEN},
+        responses={200: _ENROLLMENT, 404: _HIDDEN},
         problems="invalid_row",
         problem_headers=_PRIVATE,
+    )
+
+
+def _history(id_: str, summary: str, tail: str) -> Operation:
+    """Returns an operation that reads the history of one enrollment."""
+    return Operation(
+        "enrollment_detail",
+        "GET",
+        id_,
+        summary,
+        description=_PAST,
+        tail=f"{tail}/history",
+        responses={200: _EVENTS},
+        problems="invalid_course_id not_found",
+        problem_headers=_PRIVATE,
+        is_ours=True,
     )
 
 
@@ -151,16 +167,10 @@ OPERATIONS = (
         },
         problem_headers=_PRIVATE,
     ),
-    _detail("getEnrollment", "Get an enrollment of a learner", _ONE, _ENROLLMENT, _STATE),
-    _detail("getOwnEnrollment", "Get an enrollment of the caller", _OWN, _ENROLLMENT, _STATE),
-    _detail("getHistory", "Get enrollment history", f"{_ONE}/history", _EVENTS, _PAST),
-    _detail(
-        "getOwnHistory",
-        "Get enrollment history of the caller",
-        f"{_OWN}/history",
-        _EVENTS,
-        _PAST,
-    ),
+    _detail("getEnrollment", "Get an enrollment of a learner", _ONE),
+    _detail("getOwnEnrollment", "Get an enrollment of the caller", _OWN),
+    _history("getHistory", "Get enrollment history", _ONE),
+    _history("getOwnHistory", "Get enrollment history of the caller", _OWN),
     Operation(
         "enrollments",
         "GET",

@@ -10,6 +10,7 @@ _LEARNER = Resource(
     response="KeptLearner",
     bad_url="invalid_username",
     not_found="learner_not_found",
+    get="The state in the database. Learners see their own; anybody else's is 404 to them.",
     put="Members that are not given get their defaults.",
     put_conflict="email_taken",
     delete="Only a learner who was never enrolled can be deleted.",

@@ -90,6 +90,8 @@ class CourseRoleResource:
 def parse_role_path(rest: str) -> tuple[str, str]:
     """Parses course id (it may contain slashes) and username (it may not). Raises Problem 400."""
     course_id, _, username = rest.rpartition("/")
+    if not course_id:  # the name of a person is missing
+        course_id, username = rest, ""
     return check_course_key(course_id), check_username(username)
 
 

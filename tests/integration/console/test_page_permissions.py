@@ -10,6 +10,8 @@ from api_gateway.auth.permissions import satisfies
 from api_gateway.console.console import make_console
 from api_gateway.console.navigation import NAVIGATION, requirement_of
 from api_gateway.routes import make_resources
+from enrollment.domain.model import Learner
+from enrollment.storage import learners
 from enrollment.storage.credentials.api_keys import ApiKey
 from tests.support.console_browser import logged_in
 from tests.support.gateway import utc_now
@@ -69,6 +71,16 @@ def test_a_page_is_refused_to_those_who_may_not_use_its_operations(gateway, kind
     assert {entry.path for entry in NAVIGATION} & links == {
         entry.path for entry in NAVIGATION if satisfies(caller, requirement_of(entry.operation))
     }
+
+
+def test_a_learner_finds_no_other_learners(gateway):
+    browser = log_in(gateway, "learner")
+    links = re.findall(r'href="(/console[^"]*)"', browser.get("/console").text)
+    assert "/console/learners" not in links
+    assert browser.get("/console/learners").status_code == 403
+    with gateway.sessions.begin() as session:
+        learners.save(session, Learner("hidden-name", "hidden@example.org"))
+    assert "hidden-name" not in browser.get("/console/rows?user=hidden@example.org").text
 
 
 def test_no_form_is_read_without_its_token_or_from_another_site(gateway):

@@ -107,6 +107,7 @@ def test_a_role_that_does_not_exist_is_400(gateway, body):
     [
         ("roles/nonsense/ann", "invalid_course_id"),
         ("roles/ann", "invalid_course_id"),
+        ("roles/course-v1:A+B+C", "invalid_username"),
         ("roles/a/b/c/x*y", "invalid_username"),
         ("roles/a/b/c", "invalid_course_id"),
     ],

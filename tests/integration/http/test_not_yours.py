@@ -71,6 +71,7 @@ def test_private_routes_hide_from_somebody():
         "eligibility",
         "accounts",
         "account",
+        "learner",
         "v2_enrollment",
         "v2_enrollment_detail",
         "v2_enrollment_legacy",

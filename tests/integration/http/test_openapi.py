@@ -121,7 +121,8 @@ def test_security_says_what_the_policy_needs(document):
         assert ("401" in operation["responses"]) is (not need.public or is_token_route)
         assert ("403" in operation["responses"]) >= (not need.public and not need.anyone)
         assert ({"ApiKey": ["admin"]} in ways) is not (need.public or need.anyone)
-        assert ({"JWT": ["staff"]} in ways) is need.staff
+        assert ({"JWT": ["staff"]} in ways) is (need.staff and not need.subject)
+        assert ({"JWT": []} in ways) is (need.anyone or need.subject)
         for scope in need.scopes:
             assert {"Bearer": [scope]} in ways
 

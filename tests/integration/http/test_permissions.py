@@ -116,6 +116,15 @@ def test_who_lacks_a_scope_reads_which(small, method, path, needed):
     assert answer.json["message"] == answer.json["detail"]
 
 
+def test_who_may_not_state_a_time_reads_which_scope_may(small):
+    body = {"user": "ada", "course_id": small.course(), "requested_at": "2026-01-01T00:00:00Z"}
+    answer = small.post("enrollment", small.key("enroll", name="shop"), json=body)
+
+    assert (answer.status_code, answer.json["code"]) == (403, "not_permitted")
+    assert answer.json["detail"] == "Only a trusted caller may state requested_at."
+    assert "an API key with the scope admin, or the token of a staff" in answer.json["message"]
+
+
 @pytest.mark.parametrize(
     "who",
     [

@@ -251,6 +251,35 @@ def test_a_history_that_leaves_out_the_oldest_says_so(gateway, monkeypatch, most
     assert shown.get("truncated", False) is is_cut
 
 
+@pytest.mark.parametrize(
+    ("names", "query", "who", "status", "code"),
+    [
+        ("{user},{course_id}", "?limit=1", "server", 400, "invalid_parameter"),
+        ("{user},course-v1:A+B", "", "server", 400, "invalid_course_id"),
+        ("{user},{course_id}", "", "learner", 404, "not_found"),
+        ("{user},{course_id}", "", None, 401, "not_authenticated"),
+    ],
+)
+def test_errors_of_a_history_are_those_of_our_routes(small, names, query, who, status, code):
+    course_id, user = small.course(AUDIT), fresh("ann")
+    caller = {"server": small.server, "learner": small.learner(fresh("bo")), None: {}}[who]
+    path = names.format(user=user, course_id=course_id)
+    refused = small.get(f"enrollment/{path}/history{query}", caller)
+    assert (refused.status_code, refused.json["code"]) == (status, code)
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_a_run_may_be_called_history(small):
+    course_id, user = small.course(AUDIT, course_id=f"Uni/{fresh('alg')}/history"), fresh("ann")
+    small.enroll(small.server, course_id, user)
+    assert small.get(f"enrollment/{user},{course_id}?x=1", small.server).json["user"] == user
+    assert (
+        len(small.get(f"enrollment/{user},{course_id}/history", small.server).json["events"]) == 1
+    )
+    hidden = small.get(f"enrollment/{user},{course_id}", small.learner(fresh("bo")))
+    assert (hidden.status_code, hidden.text) == (404, "")
+
+
 # --- who may keep it ----------------------------------------------------------------------
 
 

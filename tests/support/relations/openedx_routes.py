@@ -102,7 +102,7 @@ _ENROLLMENT: Mapping[Key, Rule] = {
         KNOWN,
         {
             OWN: [(SUBJECTS, OK)],
-            **dict.fromkeys((STAFFED, OTHER, *MISSING), _by_onlookers(OK, HIDDEN)),
+            **dict.fromkeys((STAFFED, OTHER, *MISSING), _by_onlookers(OK, NOT_FOUND)),
         },
     ),
     Key("enrollment_detail", "GET", "of the caller"): Rule(

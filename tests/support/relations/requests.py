@@ -152,6 +152,11 @@ def _courses(about: About) -> Asked:
     return Asked(about.path(), more)
 
 
+def _shown_learner(about: About) -> Asked:
+    """A caller without a username asks about somebody else."""
+    return Asked(about.path(username=about.learner[0] or about.cast.other_learner))
+
+
 def _learner(**more: Any) -> Maker:
     def make(about: About) -> Asked:
         username = about.cast.gateway.person() if about.is_there else fresh("missing")
@@ -282,7 +287,7 @@ MAKERS: Mapping[Key, Maker] = {
     Key("course", "PATCH"): _course(json={"course_name": "Algebra"}),
     Key("course", "DELETE"): _course(),
     Key("learners", "POST"): _learners,
-    Key("learner", "GET"): _learner(),
+    Key("learner", "GET"): _shown_learner,
     Key("learner", "PUT"): _learner(json={"is_active": True}),
     Key("learner", "DELETE"): _learner(),
     Key("invitation", "GET"): _invitation,

@@ -95,7 +95,14 @@ _RECORDS: Mapping[Key, Rule] = {
     Key("course", "PATCH"): same_for_all(COURSE_KEEPERS, there=OK, absent=_NO_COURSE),
     Key("course", "DELETE"): same_for_all(COURSE_KEEPERS, there=DELETED, absent=_NO_COURSE),
     Key("learners", "POST"): same_for_all(STAFFS, all=OK),
-    Key("learner", "GET"): same_for_all(READERS, there=OK, absent=_NO_LEARNER),
+    Key("learner", "GET"): Rule(
+        READERS | SUBJECTS,
+        {
+            OWN: [(READERS | SUBJECTS, OK)],
+            OTHER: [(READERS, OK), (SUBJECTS - READERS, _NO_LEARNER)],
+            ABSENT: [(READERS | SUBJECTS, _NO_LEARNER)],
+        },
+    ),
     Key("learner", "PUT"): same_for_all(STAFFS, there=OK, absent=CREATED),
     Key("learner", "DELETE"): same_for_all(STAFFS, there=DELETED, absent=_NO_LEARNER),
     Key("invitation", "GET"): same_for_all(ENROLLERS, there=OK, absent=NOT_FOUND),
