@@ -92,7 +92,7 @@ def test_other_types_are_refused(content_type):
     answer = post(read_json, b"{}", Content_Type=content_type)
 
     assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
-    assert (content_type or "a body without Content-Type") in answer.json["message"]
+    assert (content_type or "Content-Type, which is missing") in answer.json["message"]
 
 
 def test_json_that_is_broken_says_where():
