@@ -99,10 +99,15 @@ _UNANSWERED = select(
     _BATCH.attempts,
 ).where(_BATCH.answered_at.is_(None), _BATCH.parked_at.is_(None))
 _CLAIMABLE = _UNANSWERED.where(_BATCH.announced_at.is_not(None))
-_CLAIM = _CLAIMABLE.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
-_AMONG_BATCHES = _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True))).order_by(
-    _BATCH.waiting_since, _BATCH.id
+#: The same, but PostgreSQL does not see that `ix_batch_waiting` has them all, and finds ids by the
+#: primary key: that index is small as a rule, but not while an old snapshot is open.
+_CLAIMABLE_BY_ID = _UNANSWERED.where(
+    func.coalesce(_BATCH.announced_at, _BATCH.answered_at).is_not(None)
 )
+_CLAIM = _CLAIMABLE_BY_ID.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
+_AMONG_BATCHES = _CLAIMABLE_BY_ID.where(
+    _BATCH.id.in_(bindparam("batches", expanding=True))
+).order_by(_BATCH.waiting_since, _BATCH.id)
 _RECLAIM = _AMONG_BATCHES.with_for_update()
 _RECLAIM_UNLOCKED = _AMONG_BATCHES.with_for_update(skip_locked=True)
 _ATTEMPT_STARTED_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
