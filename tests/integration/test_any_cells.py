@@ -135,9 +135,9 @@ def test_a_line_end_in_a_cell_of_a_line_with_semicolons_costs_that_line(world):
 
     assert_shown_after_work(world, worked, cancelled)
     assert [(one.line, one.code) for one in world.outcomes(worked)] == [
-        (1, Code.INVALID),
+        (1, Code.REFUSED),
         (2, Code.INVALID),
-        (4, Code.INVALID),
+        (4, Code.REFUSED),
     ]
 
 

@@ -36,7 +36,7 @@ def file(world):
 def known(world, file, number, payload, whose=None):
     """What is known of a batch of a file (or somebody else's), if it was read ahead."""
     now, its = datetime.now(UTC), whose or file
-    batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, 0, None))
+    batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, now, 0, None))
     return world.processor.transaction.prefetcher.take(
         batch, format_of_batch(world.submission(file), payload)
     )
