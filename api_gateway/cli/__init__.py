@@ -88,7 +88,7 @@ class _EnrollGroup(click.Group):
 
 
 def _end_by_closed_pipe() -> None:
-    """Ends the process by SIGPIPE, as other programs end whose output nobody reads any more.
+    """Ends the process by SIGPIPE, as other programs end whose output is no longer read.
 
     Python ignores the signal; its own way out would be exit code 1, which means refused rows.
     """

@@ -1,4 +1,4 @@
-"""A command whose output nobody reads any more ends as other programs do: by SIGPIPE, silently."""
+"""A command whose output is no longer read ends as other programs do: by SIGPIPE, silently."""
 
 import os
 import signal
