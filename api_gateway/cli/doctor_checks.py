@@ -21,23 +21,16 @@ from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult
-from api_gateway.cli.checks.process_checks import (
-    check_destinations,
-    check_inbound,
-    check_processes,
-    check_relay,
-    check_webhooks,
-)
+from api_gateway.cli.checks.process_checks import check_beside, check_inbound
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
     load_settings,
     stack_environment,
 )
+from api_gateway.cli.remote.client import API_PREFIX
 from api_gateway.server.listening import descriptor_limits, max_open_connections
 from api_gateway.status.inbound_backlog import make_inbound_probe
-from api_gateway.status.process_states import load_process_states
-from api_gateway.status.relay_lag import enabled_channels
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
 from enrollment.runtime.redis_servers.pools import pool
@@ -133,10 +126,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             for fact in durability.load_durability_facts(session, inspects_pooler=True):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
             if migrate.defect(session) == "":
-                yield from check_relay(session, enabled_channels(settings))
-                yield from check_processes(load_process_states(session))
-                yield from check_webhooks(session)
-                yield from check_destinations(session)
+                yield from check_beside(session, settings)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:
@@ -274,9 +264,10 @@ def check_descriptors(max_connections: int) -> CheckResult:
 
 
 def check_gateway(url: str, *, is_named: bool) -> CheckResult:
-    """Checks whether a gateway runs, and its readiness."""
+    """Checks whether a gateway runs, and its readiness; the path of the API may follow the URL."""
     try:
-        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT_SECONDS)
+        root = url.strip().rstrip("/").removesuffix(API_PREFIX)
+        response = httpx.get(f"{root}/readyz", timeout=_TIMEOUT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         message = f"no response from {url}: {_one_line(error)}"
         advice = "`enroll up` or `enroll gateway` starts it; --url names another address"

@@ -14,7 +14,7 @@ from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.settings import from_env
 from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.scripted_server import unused_port
+from tests.support.scripted_server import Answer, unused_port
 from tests.support.servers import LOOPBACK
 
 WELL = ServerFacts(17, "17.2", 97, 5, timedelta(seconds=0.1))
@@ -138,3 +138,11 @@ def test_sentinels_that_do_not_answer_are_said_without_their_clients():
     assert found[0].message.startswith("No master found for 'primary' : ")
     assert "ConnectionError" in found[0].message or "Error 111" in found[0].message
     assert "<redis" not in found[0].message
+
+
+def test_the_path_of_the_api_may_follow_the_url_of_a_gateway(enroll, service):
+    service.answers["GET", "/readyz"] = [Answer(200, {"status": "ok"})]
+
+    result = enroll("doctor", "--url", f"{service.url}/api/enrollment/v1/")
+
+    assert f"ok    gateway: {service.url}/api/enrollment/v1/ is ready" in result.stdout
