@@ -33,7 +33,19 @@ _FILES_OF_URL = frozenset({"ssl_certfile", "ssl_keyfile"})
 
 
 def data_dir_option(command: F) -> F:
-    """Adds the option `--data-dir`, the folder of the files of `enroll up`."""
+    """Adds the option `--data-dir`, by which the database of `enroll up` is found."""
+    return _folder_option(
+        "Data folder of `enroll up`: its SQLite is the database, unless ENROLL_DATABASE_URL names "
+        "one."
+    )(command)
+
+
+def admin_key_option(command: F) -> F:
+    """Adds the option `--data-dir`, by which the admin key of `enroll up` is found."""
+    return _folder_option("Data folder of `enroll up`, which has its admin key.")(command)
+
+
+def _folder_option(text: str) -> Callable[[F], F]:
     return click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -41,8 +53,8 @@ def data_dir_option(command: F) -> F:
         show_envvar=True,
         default=".enroll",
         show_default=True,
-        help="Data folder of `enroll up`.",
-    )(command)
+        help=text,
+    )
 
 
 def stack_environment(data_dir: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from schemas.fields import (
     Nested,
     StrictBoolean,
     StrictSchema,
+    one_of,
 )
 from schemas.findings import DETAIL, Rule
 
@@ -60,7 +61,7 @@ class KindField(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=20, **kwargs)
-        self.validators = [validate.OneOf(DESTINATION_KINDS, error="one_of")]
+        self.validators = [validate.OneOf(DESTINATION_KINDS, error=one_of(DESTINATION_KINDS))]
 
 
 class DestinationAuthSchema(StrictSchema):
@@ -153,8 +154,7 @@ def _load_auth(auth: dict[str, str] | None) -> str | None:
     if auth is None:
         return None
     if set(auth) not in ({"client_id", "client_secret"}, {"api_key"}):
-        detail = "client_id with client_secret, or api_key"
-        raise ValidationError({"auth": [f"{Rule.REQUIRED}{DETAIL}{detail}"]})
+        raise ValidationError({"auth": [Rule.CREDENTIALS]})
     return json.dumps(auth)
 
 

@@ -33,7 +33,7 @@ class MessageType(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=40, **kwargs)
-        self.validators = [validate.OneOf(MESSAGE_TYPES, error="one_of")]
+        self.validators = [validate.OneOf(MESSAGE_TYPES, error=one_of(MESSAGE_TYPES))]
 
 
 class WebhookSchema(StrictSchema):
