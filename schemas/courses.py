@@ -22,6 +22,7 @@ from schemas.fields import (
     StrictSchema,
     TimestampField,
 )
+from schemas.findings import ONE_OF_THESE
 
 MAX_MODES = 100
 MAX_COHORTS = 1_000
@@ -94,7 +95,7 @@ class PacingType(BoundedString):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, **kwargs)
         pacing_types = (SELF_PACED, INSTRUCTOR_PACED)
-        self.validators = [validate.OneOf(pacing_types, error="one_of")]
+        self.validators = [validate.OneOf(pacing_types, error=ONE_OF_THESE)]
 
 
 class ModeSchema(StrictSchema):

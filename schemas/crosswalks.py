@@ -24,7 +24,7 @@ from schemas.fields import (
 from schemas.files.csv_rows import DELIMITERS, LenientDialect, names_of, unescape_id
 from schemas.files.safe_cells import safe_cell
 from schemas.files.source import MAX_RECORD_CHARS
-from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
+from schemas.findings import MAX_FINDINGS, ONE_OF_THESE, Finding, at_line, finding, findings_of
 from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
 
 #: Maximum of entries in one request, and of unmapped ids in one response.
@@ -38,7 +38,7 @@ class EntrySchema(StrictSchema):
 
     kind = fields.String(
         required=True,
-        validate=validate.OneOf([*IdKind], error="one_of"),
+        validate=validate.OneOf([*IdKind], error=ONE_OF_THESE),
         error_messages=ERROR_RULES,
     )
     theirs = BoundedString(max_length=MAX_EXTERNAL_ID, min_length=1, required=True)

@@ -19,6 +19,8 @@ Finding = Mapping[str, object]
 MAX_VALUE_CHARS = 100
 #: Stands between a rule and its detail in the message of a `ValidationError`.
 DETAIL = ": "
+#: The message of marshmallow's `validate.OneOf`, which puts the known values into it.
+ONE_OF_THESE = "one_of: known are {choices}"
 #: Members of bodies whose values no error repeats: they have credentials.
 _SECRET_MEMBERS = frozenset({("auth",)})
 #: Maximum of findings in one response.

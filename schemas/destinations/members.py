@@ -24,9 +24,8 @@ from schemas.fields import (
     Nested,
     StrictBoolean,
     StrictSchema,
-    one_of,
 )
-from schemas.findings import DETAIL, Rule
+from schemas.findings import DETAIL, ONE_OF_THESE, Rule
 
 #: The name of a destination.
 DESTINATION_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -61,7 +60,7 @@ class KindField(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=20, **kwargs)
-        self.validators = [validate.OneOf(DESTINATION_KINDS, error=one_of(DESTINATION_KINDS))]
+        self.validators = [validate.OneOf(DESTINATION_KINDS, error=ONE_OF_THESE)]
 
 
 class DestinationAuthSchema(StrictSchema):
@@ -154,7 +153,7 @@ def _load_auth(auth: dict[str, str] | None) -> str | None:
     if auth is None:
         return None
     if set(auth) not in ({"client_id", "client_secret"}, {"api_key"}):
-        raise ValidationError({"auth": [Rule.CREDENTIALS]})
+        raise ValidationError({"auth": [Rule.REQUIRED]})
     return json.dumps(auth)
 
 

@@ -7,6 +7,7 @@ from marshmallow import validate
 from enrollment.domain.codes import CourseRole
 from enrollment.domain.course_keys import parse_course_key
 from schemas.fields import MAX_NAME, BoundedString, StrictSchema
+from schemas.findings import ONE_OF_THESE
 
 
 class RoleField(BoundedString):
@@ -14,7 +15,7 @@ class RoleField(BoundedString):
 
     def __init__(self) -> None:
         super().__init__(max_length=MAX_NAME, required=True)
-        self.validators = [validate.OneOf([*CourseRole], error="one_of")]
+        self.validators = [validate.OneOf([*CourseRole], error=ONE_OF_THESE)]
 
 
 class CourseRoleSchema(StrictSchema):

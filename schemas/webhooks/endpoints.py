@@ -22,7 +22,7 @@ from schemas.destinations.receivers import (
 )
 from schemas.encoding.json_types import Count, Doc, Ordinal, Timestamp, Uuid
 from schemas.fields import BoundedInteger, BoundedList, BoundedString, StrictSchema
-from schemas.findings import DETAIL, Rule
+from schemas.findings import DETAIL, ONE_OF_THESE, Rule
 
 #: Most messages that one request sends again.
 MAX_RESENT = 10_000
@@ -33,7 +33,7 @@ class MessageType(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=40, **kwargs)
-        self.validators = [validate.OneOf(MESSAGE_TYPES, error=one_of(MESSAGE_TYPES))]
+        self.validators = [validate.OneOf(MESSAGE_TYPES, error=ONE_OF_THESE)]
 
 
 class WebhookSchema(StrictSchema):

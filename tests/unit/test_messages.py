@@ -1,16 +1,21 @@
 """Sentences about rows: every rule and every reason has one, for people who know no code."""
 
 import ast
+from functools import partial
 from pathlib import Path
 
 import pytest
+from marshmallow import ValidationError
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
-from schemas.findings import Rule, finding
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES as TYPES
+from schemas.destinations.members import load_destination
+from schemas.findings import Rule, finding, first_findings_of
 from schemas.messages.finding_messages import describe_finding, sentence_of, sentences_of
 from schemas.messages.reason_messages import REASON_TEXTS, message_of
 from schemas.messages.rule_texts import FIELD_TEXTS, RULE_TEXTS
+from schemas.webhooks.endpoints import WEBHOOK_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
@@ -240,3 +245,40 @@ def test_every_reason_says_something_even_without_its_facts(reason):
 )
 def test_a_reason_names_its_facts(reason, details, message):
     assert message_of(Outcome(1, "ada", "C", Code.REFUSED, reason, details)) == message
+
+
+LMS = {"kind": "openedx", "url": "https://lms.example.org"}
+
+
+@pytest.mark.parametrize(
+    ("load", "data", "sentence"),
+    [
+        (
+            partial(load_destination, name="lms", check_url=str),
+            {**LMS, "kind": "canvas"},
+            "kind: 'canvas' is not a known value: known are openedx.",
+        ),
+        (
+            partial(load_destination, name="lms", check_url=str),
+            {**LMS, "auth": {"client_id": "us", "api_key": "k"}},
+            "auth must have client_id with client_secret, or api_key: write one of the two.",
+        ),
+        (
+            WEBHOOK_SCHEMA.load,
+            {"url": "https://example.org/", "types": ["enrollment.create"]},
+            f"types.0: 'enrollment.create' is not a known value: known are {', '.join(TYPES)}.",
+        ),
+    ],
+)
+def test_a_sentence_about_a_word_names_the_known_ones(load, data, sentence):
+    with pytest.raises(ValidationError) as caught:
+        load(data)
+
+    (found,) = first_findings_of(caught.value, data)
+    assert sentence_of(found) == sentence
+
+
+def test_the_words_that_a_parameter_may_have_are_named():
+    item = finding("state", "bogus", "one_of", expected=["pending", "failed"])
+
+    assert sentence_of(item) == "state: 'bogus' is not a known value: known are pending, failed."
