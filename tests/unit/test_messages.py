@@ -10,11 +10,13 @@ from marshmallow import ValidationError
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from enrollment.domain.webhooks.messages import MESSAGE_TYPES as TYPES
+from schemas.crosswalks import parse_csv_entries
 from schemas.destinations.members import load_destination
 from schemas.findings import Rule, finding, first_findings_of
 from schemas.messages.finding_messages import describe_finding, sentence_of, sentences_of
 from schemas.messages.reason_messages import REASON_TEXTS, message_of
 from schemas.messages.rule_texts import FIELD_TEXTS, RULE_TEXTS
+from schemas.requests.bulk_objects import InvalidObjects
 from schemas.webhooks.endpoints import WEBHOOK_SCHEMA
 
 ROOT = Path(__file__).parents[2]
@@ -282,3 +284,14 @@ def test_the_words_that_a_parameter_may_have_are_named():
     item = finding("state", "bogus", "one_of", expected=["pending", "failed"])
 
     assert sentence_of(item) == "state: 'bogus' is not a known value: known are pending, failed."
+
+
+def test_a_crosswalk_without_a_column_is_told_its_columns():
+    with pytest.raises(InvalidObjects) as caught:
+        parse_csv_entries(b"kind,foreign_id,our_id\nlearner,4711,ada\n")
+
+    (found,) = caught.value.findings
+    assert describe_finding(found) == (
+        "line 1: theirs is missing: a crosswalk has the columns kind, theirs and ours, and a value "
+        "in each."
+    )
