@@ -1,5 +1,7 @@
 """Routes: the URI template and the resource of each route name."""
 
+from functools import partial
+
 from falcon.asgi import Request
 
 from api_gateway.auth.token_issuer import TokenIssuer
@@ -37,6 +39,7 @@ from api_gateway.resources.webhooks.resources import make_webhook_resources
 from api_gateway.status.inbound_backlog import make_inbound_probe
 from api_gateway.status.long_poll import long_poll_quota
 from api_gateway.status.relay_lag import enabled_channels
+from enrollment.runtime.outbound.secret_encryption import secret_encryption
 
 BASE = "/api/enrollment/v1"
 BASE_V2 = "/api/enrollment/v2"
@@ -167,6 +170,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             now=parts.now,
             channels=enabled_channels(parts.settings),
             inbound=inbound,
+            encryption=partial(secret_encryption, parts.settings),
         ),
         "metrics": MetricsResource(
             database=parts.database,

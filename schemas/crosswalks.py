@@ -127,7 +127,7 @@ def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     delimiter = max(DELIMITERS, key=lambda it: len({*names_of(header, it)} & {*ENTRY_COLUMNS}))
     names = names_of(header, delimiter)
     if missing := [name for name in ENTRY_COLUMNS if name not in names]:
-        raise _invalid_line(1, missing[0], header, "required")
+        raise _invalid_line(1, missing[0], None, "required")
     reader = csv.reader(io.StringIO(text, newline=""), LenientDialect, delimiter=delimiter)
     try:
         line = 1
@@ -148,7 +148,7 @@ def _text(body: bytes) -> str:
         raise _invalid_line(line, "", "", "encoding") from error
 
 
-def _invalid_line(line: int, field: str, value: str, rule: str) -> InvalidObjects:
+def _invalid_line(line: int, field: str, value: str | None, rule: str) -> InvalidObjects:
     return InvalidObjects([at_line(finding(field, value, rule), line)])
 
 

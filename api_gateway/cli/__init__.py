@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import traceback
 from typing import Any
 
@@ -53,6 +54,14 @@ Shell completion (bash):
 class _EnrollGroup(click.Group):
     """Turns exceptions into messages of a few lines, each with its exit code."""
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Parses the arguments, which prints the help if they ask for it."""
+        try:
+            return super().make_context(*args, **more)
+        except BrokenPipeError:
+            _end_by_closed_pipe()
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         from enrollment.domain.errors import DatabaseUnavailable
         from enrollment.runtime.settings import SettingsError
@@ -71,10 +80,19 @@ class _EnrollGroup(click.Group):
             raise Interrupted(message) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise
+                _end_by_closed_pipe()
             raise CannotRun(_os_error_message(error)) from error
         except Exception as error:  # the border of the process
             raise _bug(error) from error
+
+
+def _end_by_closed_pipe() -> None:
+    """Ends the process by SIGPIPE, as other programs end whose output is no longer read.
+
+    Python ignores the signal; its own way out would be exit code 1, which means refused rows.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGPIPE)
 
 
 def _os_error_message(error: OSError) -> str:

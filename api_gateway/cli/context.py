@@ -1,11 +1,13 @@
 """Settings and database of a command, from the environment and the data folder."""
 
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 from psycopg import ProgrammingError
@@ -26,10 +28,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 ADMIN_KEY_FILE = "admin.key"
 #: Name of the file with the URL of the embedded Redis, while it runs.
 REDIS_URL_FILE = "redis.url"
+#: Parameters of the URLs of Redis and RabbitMQ, beside `ssl_ca_certs`, that name files.
+_FILES_OF_URL = frozenset({"ssl_certfile", "ssl_keyfile"})
 
 
 def data_dir_option(command: F) -> F:
-    """Adds the option `--data-dir`, the folder of the files of `enroll up`."""
+    """Adds the option `--data-dir`, by which the database of `enroll up` is found."""
+    return _folder_option(
+        "Data folder of `enroll up`: its SQLite is the database, unless ENROLL_DATABASE_URL names "
+        "one."
+    )(command)
+
+
+def admin_key_option(command: F) -> F:
+    """Adds the option `--data-dir`, by which the admin key of `enroll up` is found."""
+    return _folder_option("Data folder of `enroll up`, which has its admin key.")(command)
+
+
+def _folder_option(text: str) -> Callable[[F], F]:
     return click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -37,8 +53,8 @@ def data_dir_option(command: F) -> F:
         show_envvar=True,
         default=".enroll",
         show_default=True,
-        help="Data folder of `enroll up`.",
-    )(command)
+        help=text,
+    )
 
 
 def stack_environment(data_dir: Path) -> dict[str, str]:
@@ -79,6 +95,9 @@ def check_settings(settings: Settings) -> None:
     if settings.broker_url.startswith("redis"):
         _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
     _check_kombu_url(settings.broker_url)
+    _check_files_of_url("ENROLL_BROKER_URL", settings.broker_url)
+    if settings.event_bus_url is not None:
+        _check_redis_url("ENROLL_EVENT_BUS_URL", settings.event_bus_url)
     _check_traces()
     if settings.oauth_clients:
         from api_gateway.auth.oauth_clients import configured_clients
@@ -122,6 +141,30 @@ def _check_redis_url(name: str, url: str) -> None:
     except (TypeError, ValueError, redis.RedisError) as error:
         message = f"{name} cannot be used: {str(error).rpartition('() ')[2]}"
         raise SettingsError(message) from error
+    _check_files_of_url(name, url)
+
+
+def _check_files_of_url(name: str, url: str) -> None:
+    """Checks the files with certificates and keys that a URL names. Raises SettingsError.
+
+    The libraries read them with the first connection, and their errors do not name the file.
+    """
+    for each in url.split(";"):
+        for parameter, file in parse_qsl(urlsplit(each).query):
+            try:
+                if parameter == "ssl_ca_certs":
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+                elif parameter in _FILES_OF_URL:
+                    Path(file).open("rb").close()
+            except ssl.SSLError as error:
+                message = f"{name} names the file {file} in {parameter}: it has no certificate"
+                raise SettingsError(message) from error
+            except OSError as error:
+                message = (
+                    f"{name} names the file {file} in {parameter}, which cannot be read: "
+                    f"{error.strerror}"
+                )
+                raise SettingsError(message) from error
 
 
 def _check_kombu_url(url: str) -> None:

@@ -19,13 +19,7 @@ from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult, one_line
 from api_gateway.cli.checks.gateway_check import check_gateway
-from api_gateway.cli.checks.process_checks import (
-    check_destinations,
-    check_inbound,
-    check_processes,
-    check_relay,
-    check_webhooks,
-)
+from api_gateway.cli.checks.process_checks import check_beside, check_inbound
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -34,8 +28,6 @@ from api_gateway.cli.context import (
 )
 from api_gateway.server.listening import descriptor_limits, max_open_connections
 from api_gateway.status.inbound_backlog import make_inbound_probe
-from api_gateway.status.process_states import load_process_states
-from api_gateway.status.relay_lag import enabled_channels
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
 from enrollment.runtime.redis_servers.pools import pool
@@ -131,10 +123,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             for fact in durability.load_durability_facts(session, inspects_pooler=True):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
             if migrate.defect(session) == "":
-                yield from check_relay(session, enabled_channels(settings))
-                yield from check_processes(load_process_states(session))
-                yield from check_webhooks(session)
-                yield from check_destinations(session)
+                yield from check_beside(session, settings)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from enrollment.runtime.setting_names import VARIABLES
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -67,3 +69,13 @@ def terminal_safe(value: object) -> str:
 def examples(*commands: str) -> str:
     """Returns the part of a help text that shows commands; click keeps its line ends."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
+def examples_and_variables(*commands: str, variables: Sequence[str]) -> str:
+    """Returns the examples, and the most important variables of a command without options for them.
+
+    `enroll doctor --settings` lists all variables.
+    """
+    lines = [f"  {name:<22} {VARIABLES[name]}" for name in variables]
+    more = "  `enroll doctor --settings` lists all of them."
+    return "\n".join([examples(*commands), "", "\b", "Variables:", *lines, more])

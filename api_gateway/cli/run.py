@@ -10,15 +10,25 @@ import click
 
 from api_gateway.cli.context import close_data_folder, process_settings
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.output import examples
+from api_gateway.cli.output import examples_and_variables
 from api_gateway.server.listening import LISTEN_BACKLOG
 from enrollment.runtime.private_files import restrict_new_files
 
 #: Seconds in which `/readyz` is 503 before a production gateway stops accepting connections.
 DRAIN_SECONDS = 5.0
+#: Lanes that `--lanes` accepts, for its help.
+LANE_CHOICES = ("upkeep", "interactive", "submit", "bulk")
 
 
-@click.command(epilog=examples("enroll gateway --host 0.0.0.0 --port 8000"))
+#: Variables that matter most to each process; `enroll doctor --settings` lists all.
+_VARIABLES = ("ENROLL_DATABASE_URL", "ENROLL_REDIS_URL", "ENROLL_BROKER_URL", "ENROLL_LOG_LEVEL")
+
+
+@click.command(
+    epilog=examples_and_variables(
+        "enroll gateway --host 0.0.0.0 --port 8000", variables=(*_VARIABLES, "ENROLL_DEFAULT_WAIT")
+    )
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -86,22 +96,25 @@ def listener(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _check_lanes(_ctx: click.Context, _param: click.Parameter, lanes: str | None) -> str | None:
-    from enrollment.runtime.broker import QueueName
-
-    known = [queue.name.lower() for queue in QueueName]
     for lane in lanes.split(",") if lanes is not None else ():
-        if lane.strip().lower() not in known:
-            message = f"{lane.strip()!r} is not one of {', '.join(known)}"
+        if lane.strip().lower() not in LANE_CHOICES:
+            message = f"{lane.strip()!r} is not one of {', '.join(LANE_CHOICES)}"
             raise click.BadParameter(message)
     return lanes
 
 
-@click.command(epilog=examples("enroll worker", "enroll worker --lanes interactive,upkeep"))
+@click.command(
+    epilog=examples_and_variables(
+        "enroll worker",
+        "enroll worker --lanes interactive,upkeep",
+        variables=(*_VARIABLES, "ENROLL_METRICS_PORT"),
+    )
+)
 @click.option(
     "--lanes",
     callback=_check_lanes,
     metavar="A,B,…",
-    help="Lanes to process: upkeep, interactive, bulk  [default: all]",
+    help=f"Lanes to process: {', '.join(LANE_CHOICES)}  [default: all]",
 )
 def worker(lanes: str | None) -> None:
     """Run a worker: process accepted requests (settings come from the environment)."""
@@ -109,7 +122,11 @@ def worker(lanes: str | None) -> None:
     exec_worker("--lanes", lanes) if lanes else exec_worker()
 
 
-@click.command(epilog=examples("enroll beat"))
+@click.command(
+    epilog=examples_and_variables(
+        "enroll beat", variables=(*_VARIABLES, "ENROLL_EVENT_STREAM", "ENROLL_REQUEST_STREAM")
+    )
+)
 def beat() -> None:
     """Run the schedule of periodic tasks; one such process is enough."""
     process_settings()

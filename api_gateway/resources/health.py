@@ -18,16 +18,14 @@ from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
 from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
-from api_gateway.status.inbound_backlog import (
-    InboundBacklog,
-    InboundBacklogJson,
-    InboundProbe,
-)
+from api_gateway.status.inbound_backlog import InboundBacklog, InboundBacklogJson, InboundProbe
 from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.reachable_servers import ping_servers
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
+from api_gateway.status.stored_secrets import find_undecryptable
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
+from enrollment.runtime.outbound.secret_encryption import SecretEncryption
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
@@ -50,6 +48,7 @@ READINESS_TIMEOUT_SECONDS = 4.0
 
 
 _Reachability = Literal["ok", "away"]
+_Encryption = Callable[[], SecretEncryption]
 
 
 class PendingDeliveriesJson(TypedDict):
@@ -105,6 +104,8 @@ class DatabaseState(NamedTuple):
     processes: ProcessStates = NO_PROCESSES
     deliveries: PendingDeliveries = PendingDeliveries()
     destinations: tuple[ReportedBacklog, ...] = ()
+    #: A sentence on stored secrets that cannot be decrypted; empty if all can.
+    undecryptable: str = ""
 
 
 class LiveResource:
@@ -132,6 +133,8 @@ class ReadyResource:
     channels: tuple[ChannelName, ...] = ()
     #: Reads the request stream; None without one.
     inbound: InboundProbe | None = None
+    #: Returns the keys of stored secrets; raises NoEncryptionKey. None: they are not looked at.
+    encryption: _Encryption | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -149,7 +152,9 @@ class ReadyResource:
             return _unready("draining: the process is shutting down")
         try:
             async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
-                state = await self.database.read(partial(_read_database_state, self.channels))
+                state = await self.database.read(
+                    partial(_read_database_state, self.channels, self.encryption)
+                )
         except NotDurable as error:
             return _unready(f"the database can lose commits: {error}")
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
@@ -234,9 +239,10 @@ def _unready(finding: str) -> ReadyJson:
 
 def _findings_beside(state: DatabaseState) -> list[str]:
     """Returns what is wrong beside the gateway."""
-    lags = [lag.finding for lag in state.lags]
-    destinations = [each.finding for each in state.destinations]
-    return [each for each in (*lags, *destinations, *state.processes.findings()) if each]
+    lags = (lag.finding for lag in state.lags)
+    destinations = (each.finding for each in state.destinations)
+    found = (*lags, *destinations, state.undecryptable, *state.processes.findings())
+    return [each for each in found if each]
 
 
 def _add_inbound(body: ReadyJson, backlog: InboundBacklog | None) -> None:
@@ -260,7 +266,9 @@ def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:
         body["destinations"] = [dump_backlog(each.backlog) for each in state.destinations]
 
 
-def _read_database_state(channels: tuple[ChannelName, ...], session: Session) -> DatabaseState:
+def _read_database_state(
+    channels: tuple[ChannelName, ...], encryption: _Encryption | None, session: Session
+) -> DatabaseState:
     facts = durability.load_durability_facts(session)
     if defect := durability.cannot_write(facts):
         session.invalidate()  # another connection may reach a server that accepts writes
@@ -277,6 +285,7 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
         load_process_states(session),
         deliveries.load_pending(session),
         tuple(report_backlogs(session)),
+        "" if encryption is None else find_undecryptable(session, encryption),
     )
 
 

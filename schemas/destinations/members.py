@@ -153,8 +153,7 @@ def _load_auth(auth: dict[str, str] | None) -> str | None:
     if auth is None:
         return None
     if set(auth) not in ({"client_id", "client_secret"}, {"api_key"}):
-        detail = "client_id with client_secret, or api_key"
-        raise ValidationError({"auth": [f"{Rule.REQUIRED}{DETAIL}{detail}"]})
+        raise ValidationError({"auth": [Rule.REQUIRED]})
     return json.dumps(auth)
 
 

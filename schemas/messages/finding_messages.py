@@ -64,7 +64,9 @@ def _detail_of(item: Finding) -> str | None:
     if (message := item.get("message")) is not None:
         return str(message).rstrip(".")
     expected = item.get("expected")
-    return f"expected {expected}" if isinstance(expected, str) else None
+    if isinstance(expected, str):
+        return f"expected {expected}"
+    return f"write one of {', '.join(expected)}" if isinstance(expected, list) else None
 
 
 def _subject(field: str, value: object) -> str:

@@ -145,6 +145,15 @@ FIELD_TEXTS: Mapping[tuple[Rule, str], RuleText] = {
     (Rule.REQUIRED, "course_id"): RuleText(
         "is missing", "write a course id, such as course-v1:DemoX+ALG+2026"
     ),
+    **{
+        (Rule.REQUIRED, name): RuleText(
+            "is missing", "a crosswalk has the columns kind, theirs and ours, and a value in each"
+        )
+        for name in ("theirs", "ours")
+    },
+    (Rule.REQUIRED, "auth"): RuleText(
+        "must have client_id with client_secret, or api_key", "write one of the two"
+    ),
     (Rule.TYPE, ""): RuleText(
         "is not an object", "send a JSON object, and one for each row in a list or a file"
     ),

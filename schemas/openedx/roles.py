@@ -6,11 +6,7 @@ from marshmallow import validate
 
 from enrollment.domain.codes import CourseRole
 from enrollment.domain.course_keys import parse_course_key
-from schemas.fields import (
-    MAX_NAME,
-    BoundedString,
-    StrictSchema,
-)
+from schemas.fields import MAX_NAME, BoundedString, StrictSchema
 from schemas.findings import ONE_OF_ERROR
 
 

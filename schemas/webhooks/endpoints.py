@@ -21,12 +21,7 @@ from schemas.destinations.receivers import (
     dump_moment,
 )
 from schemas.encoding.json_types import Count, Doc, Ordinal, Timestamp, Uuid
-from schemas.fields import (
-    BoundedInteger,
-    BoundedList,
-    BoundedString,
-    StrictSchema,
-)
+from schemas.fields import BoundedInteger, BoundedList, BoundedString, StrictSchema
 from schemas.findings import DETAIL, ONE_OF_ERROR, Rule
 
 #: Most messages that one request sends again.

@@ -1,6 +1,7 @@
 """Sentences about rows: every rule and every reason has one, for people who know no code."""
 
 import ast
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,17 @@ from marshmallow import ValidationError
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES as TYPES
 from schemas.courses import load_course
-from schemas.findings import Rule, at_pointer, finding, findings_of
+from schemas.crosswalks import parse_csv_entries
+from schemas.destinations.members import load_destination
+from schemas.findings import Rule, at_pointer, finding, findings_of, first_findings_of
 from schemas.messages.finding_messages import describe_finding, sentence_of, sentences_of
 from schemas.messages.reason_messages import REASON_TEXTS, message_of
 from schemas.messages.rule_texts import FIELD_TEXTS, RULE_TEXTS
 from schemas.openedx.roles import load_role
+from schemas.requests.bulk_objects import InvalidObjects
+from schemas.webhooks.endpoints import WEBHOOK_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
@@ -279,4 +285,52 @@ def test_a_length_is_told_with_its_limits(field):
     item = finding(field, "", "length", expected="1 to 100 characters")
     assert sentence_of(item) == (
         f"{field}: '' is too short or too long: expected 1 to 100 characters."
+    )
+
+
+LMS = {"kind": "openedx", "url": "https://lms.example.org"}
+
+
+@pytest.mark.parametrize(
+    ("load", "data", "sentence"),
+    [
+        (
+            partial(load_destination, name="lms", check_url=str),
+            {**LMS, "kind": "canvas"},
+            "kind: 'canvas' is not a known value: write one of openedx.",
+        ),
+        (
+            partial(load_destination, name="lms", check_url=str),
+            {**LMS, "auth": {"client_id": "us", "api_key": "k"}},
+            "auth must have client_id with client_secret, or api_key: write one of the two.",
+        ),
+        (
+            WEBHOOK_SCHEMA.load,
+            {"url": "https://example.org/", "types": ["enrollment.create"]},
+            f"types.0: 'enrollment.create' is not a known value: write one of {', '.join(TYPES)}.",
+        ),
+    ],
+)
+def test_a_sentence_about_a_word_names_the_known_ones(load, data, sentence):
+    with pytest.raises(ValidationError) as caught:
+        load(data)
+
+    (found,) = first_findings_of(caught.value, data)
+    assert sentence_of(found) == sentence
+
+
+def test_the_words_that_a_parameter_may_have_are_named():
+    item = finding("state", "bogus", "one_of", expected=["pending", "failed"])
+
+    assert sentence_of(item) == "state: 'bogus' is not a known value: write one of pending, failed."
+
+
+def test_a_crosswalk_without_a_column_is_told_its_columns():
+    with pytest.raises(InvalidObjects) as caught:
+        parse_csv_entries(b"kind,foreign_id,our_id\nlearner,4711,ada\n")
+
+    (found,) = caught.value.findings
+    assert describe_finding(found) == (
+        "line 1: theirs is missing: a crosswalk has the columns kind, theirs and ours, and a value "
+        "in each."
     )

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 
 from api_gateway.cli.checks.check_result import CheckResult, one_line
+from api_gateway.cli.remote.client import API_PREFIX
 
 #: Seconds in which `/readyz` answers, also while the database hangs.
 _TIMEOUT_SECONDS = 6.0
@@ -12,13 +13,14 @@ _SHOWN_CHARACTERS = 300
 
 
 def check_gateway(url: str, *, is_named: bool) -> CheckResult:
-    """Checks whether a gateway runs, and its readiness.
+    """Checks whether a gateway runs, and its readiness; the path of the API may follow the URL.
 
     A gateway without workers or beat accepts what is not processed, which is wrong even where all
     of them were stopped in good order.
     """
     try:
-        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_TIMEOUT_SECONDS)
+        root = url.strip().rstrip("/").removesuffix(API_PREFIX)
+        response = httpx.get(f"{root}/readyz", timeout=_TIMEOUT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         message = f"no response from {url}: {one_line(error)}"
         advice = "`enroll up` or `enroll gateway` starts it; --url names another address"

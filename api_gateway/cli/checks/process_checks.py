@@ -1,17 +1,30 @@
 """Checks of what runs beside the gateway: workers, beat, the relay, webhooks, destinations."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from api_gateway.cli.checks.check_result import CheckResult
 from api_gateway.status.destination_backlog import report_backlogs
 from api_gateway.status.inbound_backlog import InboundProbe
-from api_gateway.status.process_states import ProcessStates
-from api_gateway.status.relay_lag import load_lags
+from api_gateway.status.process_states import ProcessStates, load_process_states
+from api_gateway.status.relay_lag import enabled_channels, load_lags
+from api_gateway.status.stored_secrets import REMEDY, find_undecryptable
+from enrollment.runtime.outbound.secret_encryption import SecretEncryption, secret_encryption
+from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.webhooks import deliveries
+
+
+def check_beside(session: Session, settings: Settings) -> Iterator[CheckResult]:
+    """Checks what runs beside the gateway, by what the database has of it."""
+    yield from check_relay(session, enabled_channels(settings))
+    yield from check_processes(load_process_states(session))
+    yield from check_webhooks(session)
+    yield from check_destinations(session)
+    yield from check_stored_secrets(session, partial(secret_encryption, settings))
 
 
 def check_relay(session: Session, channels: Iterable[ChannelName]) -> Iterator[CheckResult]:
@@ -63,3 +76,11 @@ def check_destinations(session: Session) -> Iterator[CheckResult]:
             yield CheckResult("wrong", "destination", reported.finding)
         else:
             yield CheckResult("ok", "destination", reported.summary)
+
+
+def check_stored_secrets(
+    session: Session, encryption: Callable[[], SecretEncryption]
+) -> Iterator[CheckResult]:
+    """Checks that the secrets of webhooks and destinations can be decrypted with the keys here."""
+    if finding := find_undecryptable(session, encryption):
+        yield CheckResult("wrong", "secrets", finding, REMEDY)

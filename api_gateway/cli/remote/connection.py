@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import click
 import httpx
 
-from api_gateway.cli.context import ADMIN_KEY_FILE, data_dir_option
+from api_gateway.cli.context import ADMIN_KEY_FILE, admin_key_option
+from api_gateway.cli.exit_codes import Denied
 from api_gateway.cli.output import json_option
 from api_gateway.cli.remote.client import API_PREFIX, Service
 from enrollment.runtime.settings import check_variables
@@ -34,9 +35,9 @@ def parse_base_url(_ctx: click.Context, _param: click.Parameter, url: str) -> st
 
 
 def find_key(given: str | None, data_dir: Path) -> FoundKey:
-    """Returns the given key, else the one in the data folder. Raises BadParameter."""
+    """Returns the given key, else the one in the data folder. Raises BadParameter, Denied."""
     if given and given.strip():
-        return FoundKey(_check_key(given), "The key is that of --key or ENROLL_API_KEY.")
+        return _checked(given, "The key is that of --key or ENROLL_API_KEY.")
     file = (data_dir / ADMIN_KEY_FILE).absolute()
     if not file.is_file():
         missing = f"Neither --key nor ENROLL_API_KEY is given, and {file} does not exist."
@@ -47,16 +48,16 @@ def find_key(given: str | None, data_dir: Path) -> FoundKey:
     except OSError as error:
         message = f"{file} cannot be read ({error.strerror}): give a key with --key."
         raise click.BadParameter(message, param_hint="--data-dir") from error
-    return FoundKey(_check_key(text), f"The key is that in {file}.")
+    return _checked(text, f"The key is that in {file}.")
 
 
-def _check_key(text: str) -> str:
-    """Returns a key without blanks around it. Raises BadParameter, which does not show it."""
+def _checked(text: str, hint: str) -> FoundKey:
+    """Returns a key without blanks around it. Raises Denied, which does not show it."""
     key = text.strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
-        message = "the API key contains a blank, or a character that no key has"
-        raise click.BadParameter(message, param_hint="--key")
-    return key
+        message = f"The API key has a blank within, or a character that no key has.\n{hint}"
+        raise Denied(message)
+    return FoundKey(key, hint)
 
 
 def with_service(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,7 +78,7 @@ def with_service(command: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         help="API key or JWT  [default: DATA_DIR/admin.key]",
     )
-    @data_dir_option
+    @admin_key_option
     @json_option
     @wraps(command)
     def run_with_service(*args: Any, url: str, key: str | None, data_dir: Path, **rest: Any) -> Any:

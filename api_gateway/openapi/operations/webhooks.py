@@ -17,7 +17,7 @@ OPERATIONS = (
         "POST",
         "addWebhook",
         "Add a webhook",
-        {201: Response("Added; the secret is never shown again.", _ONE)},
+        {201: Response("Added; the secret is never shown again.", _ONE, "Location")},
         description=(
             "Messages are CloudEvents about what happens from now on, signed as Standard Webhooks "
             "says. The URL must be https and of a public server. Its receiver gets a challenge at "

@@ -83,6 +83,7 @@ class WebhooksResource:
         """Adds an endpoint; responds with its secret, which is never shown again."""
         members = await self.parts.read_members(req)
         added, secret = await self.add(members, caller=req.context.caller.name)
+        resp.set_header("Location", f"{req.path.rstrip('/')}/{added.id}")
         write_json(resp, dump_webhook(added, secret=secret), HTTPStatus.CREATED)
 
     async def add(self, members: WebhookMembers, *, caller: str) -> tuple[Webhook, str]:

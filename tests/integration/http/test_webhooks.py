@@ -16,6 +16,7 @@ def add(gateway, key=None, **members):
     key = key or gateway.admin
     answer = gateway.call("POST", "webhooks", key, json={"url": url, **members})
     assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"/api/enrollment/v1/webhooks/{answer.json['id']}"
     return answer.json
 
 

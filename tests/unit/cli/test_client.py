@@ -255,7 +255,7 @@ def test_blanks_around_a_key_are_taken_off(enroll, service, key):
 def test_a_key_that_cannot_be_one_is_refused_and_not_shown(enroll, key):
     result = enroll("courses", "list", "--key", key)
 
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "API key" in result.stderr
     assert "enr_se" not in result.output
 

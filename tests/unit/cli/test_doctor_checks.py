@@ -175,3 +175,11 @@ def test_what_a_gateway_finds_is_said_in_sentences(service, status, body, mark, 
 
     assert (result.mark, result.message) == (mark, f"{service.url} {message}")
     assert bool(result.advice) == (mark != "ok")
+
+
+def test_the_path_of_the_api_may_follow_the_url_of_a_gateway(enroll, service):
+    service.answers["GET", "/readyz"] = [Answer(200, {"status": "ok"})]
+
+    result = enroll("doctor", "--url", f"{service.url}/api/enrollment/v1/")
+
+    assert f"ok    gateway: {service.url}/api/enrollment/v1/ is ready" in result.stdout

@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from api_gateway.cli import main
 from api_gateway.cli.remote.submit import FORMAT_CHOICES
+from api_gateway.cli.run import LANE_CHOICES
+from enrollment.runtime.broker import QueueName
 from schemas.files.formats.detect import FORMAT_NAMES
 from tests.support.scripted_server import ID, QUEUED, Answer
 
@@ -35,6 +37,18 @@ def test_help_shows_examples_and_the_variables_of_its_options(words):
     for option in COMMANDS[words].params:
         if option.envvar:
             assert f"env var: {option.envvar}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_names_the_variable_that_finds_the_database_or_the_service(words):
+    text = CliRunner().invoke(main, [*words, "--help"]).stdout
+
+    is_client = any(option.name == "key" for option in COMMANDS[words].params)
+    assert ("ENROLL_URL" if is_client else "ENROLL_DATABASE_URL") in text
+
+
+def test_the_help_of_worker_names_the_lanes():
+    assert tuple(queue.name.lower() for queue in QueueName) == LANE_CHOICES
 
 
 @pytest.mark.parametrize("words", sorted(set(COMMANDS) - PROCESSES), ids=" ".join)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import certifi
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -37,6 +38,30 @@ REFUSED = [
     (
         {"ENROLL_REDIS_URL": "sentinel://a,b/m?foo=1"},
         "ENROLL_REDIS_URL cannot be used: got an unexpected keyword argument 'foo'",
+    ),
+    (
+        {"ENROLL_REDIS_URL": "rediss://h/0?ssl_ca_certs=/no/ca.pem"},
+        "ENROLL_REDIS_URL names the file /no/ca.pem in ssl_ca_certs, which cannot be read: No such",
+    ),
+    (
+        {"ENROLL_REDIS_URL": "rediss+sentinel://a,b/m?ssl_keyfile=/no/key.pem"},
+        "ENROLL_REDIS_URL names the file /no/key.pem in ssl_keyfile, which cannot be read: No such",
+    ),
+    (
+        {"ENROLL_BROKER_URL": "rediss://h/0?ssl_ca_certs=/dev/null"},
+        "ENROLL_BROKER_URL names the file /dev/null in ssl_ca_certs: it has no certificate",
+    ),
+    (
+        {"ENROLL_BROKER_URL": "amqps://a//;amqps://b//?ssl_ca_certs=/no/ca.pem"},
+        "ENROLL_BROKER_URL names the file /no/ca.pem in ssl_ca_certs, which cannot be read: No suc",
+    ),
+    (
+        {"ENROLL_EVENT_BUS_URL": "rediss://h/0?ssl_certfile=/no/c.pem"},
+        "ENROLL_EVENT_BUS_URL names the file /no/c.pem in ssl_certfile, which cannot be read: No s",
+    ),
+    (
+        {"ENROLL_EVENT_BUS_URL": "redis://h/0?foo=1"},
+        "ENROLL_EVENT_BUS_URL cannot be used: got an unexpected keyword argument 'foo'",
     ),
     (
         {"ENROLL_BROKER_URL": "amqps://h//?ca_certs=/x"},
@@ -162,9 +187,9 @@ def test_a_setting_is_refused_by_every_process_and_the_doctor_alike(
         {"ENROLL_REDIS_URL": "rediss://:p@h:6/3?ssl_cert_reqs=none&socket_timeout=3"},
         {"ENROLL_REDIS_URL": "unix://:p@/run/redis.sock?db=3"},
         {"ENROLL_BROKER_URL": "amqp://u:p@a//;amqp://u:p@b//"},
-        {"ENROLL_BROKER_URL": "amqps://u:p@a/x?heartbeat=3&ssl_ca_certs=/x"},
+        {"ENROLL_BROKER_URL": f"amqps://u:p@a/x?heartbeat=3&ssl_ca_certs={certifi.where()}"},
         {"ENROLL_REDIS_URL": "sentinel://u:p@a:1,b/m/3?sentinel_password=p&socket_timeout=3"},
-        {"ENROLL_BROKER_URL": "rediss+sentinel://a,b/m?ssl_ca_certs=/x"},
+        {"ENROLL_BROKER_URL": f"rediss+sentinel://a,b/m?ssl_ca_certs={certifi.where()}"},
         {"ENROLL_FAILPOINTS": "ring.sent=crash", "ENROLL_ACCEPT_DATA_LOSS": "true"},
         {**ISSUER, "ENROLL_JWT_SECRET": SECRET},
         {**ISSUER, "ENROLL_JWT_JWKS": "https://127.0.0.1:1/jwks"},
