@@ -38,7 +38,8 @@ from api_gateway.intake.upload_store import UploadStore
 from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
 from api_gateway.reads.enrollment_reads import EnrollmentReads
-from api_gateway.routes import ROUTES, V1, is_for_v1, make_resources
+from api_gateway.resource_factory import make_resources
+from api_gateway.routes import ROUTES, V1, is_for_v1
 from api_gateway.streams import make_streams
 from api_gateway.throttle.redis_windows import RedisWindows
 from api_gateway.throttle.throttle import Throttle

@@ -27,7 +27,7 @@ from api_gateway.cli.context import (
     stack_environment,
 )
 from api_gateway.server.listening import descriptor_limits, max_open_connections
-from api_gateway.status.inbound_backlog import make_inbound_probe
+from api_gateway.status.health.inbound_backlog import make_inbound_probe
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
 from enrollment.runtime.redis_servers.pools import pool

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @json_option
 def workers(data_dir: Path, *, here: bool, as_json: bool) -> None:
     """List the workers and beat, with those that died in the last ten minutes."""
-    from api_gateway.status.process_states import load_process_states
+    from api_gateway.status.health.process_states import load_process_states
 
     with open_sessions(data_dir) as sessions, sessions.read() as session:
         now, seen = load_process_states(session)

@@ -20,8 +20,8 @@ from api_gateway.http.problems import FieldErrorJson, ProblemJson
 from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, enumeration, ref
 from api_gateway.resources.health import LiveJson, ReadyJson
 from api_gateway.resources.openedx.access_token import AccessTokenJson
-from api_gateway.status.inbound_backlog import InboundBacklogJson
-from api_gateway.status.relay_lag import RelayLagJson
+from api_gateway.status.health.inbound_backlog import InboundBacklogJson
+from api_gateway.status.health.relay_lag import RelayLagJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
 from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson

@@ -3,37 +3,35 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import structlog
 from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
-from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
-from api_gateway.status.inbound_backlog import InboundBacklog, InboundBacklogJson, InboundProbe
-from api_gateway.status.process_states import ProcessStates, load_process_states
-from api_gateway.status.reachable_servers import ping_servers
-from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
-from api_gateway.status.stored_secrets import find_undecryptable
+from api_gateway.status.health.database_state import (
+    DatabaseState,
+    EncryptionLoader,
+    load_database_state,
+)
+from api_gateway.status.health.inbound_backlog import (
+    InboundBacklog,
+    InboundBacklogJson,
+    InboundProbe,
+)
+from api_gateway.status.health.reachable_servers import ping_servers
+from api_gateway.status.health.relay_lag import RelayLagJson, dump_lag
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
-from enrollment.runtime.outbound.secret_encryption import SecretEncryption
-from enrollment.storage import migrate
 from enrollment.storage.engine import durability
-from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.outbox.relay_positions import ChannelName
-from enrollment.storage.queue.backlog import Backlog, load_backlog
-from enrollment.storage.upkeep import maintenance_turns
-from enrollment.storage.webhooks import deliveries
-from enrollment.storage.webhooks.deliveries import PendingDeliveries
 from schemas.destinations.deliveries import BacklogJson, dump_backlog
 from schemas.encoding.json_types import Count, Doc
 
@@ -48,7 +46,6 @@ READINESS_TIMEOUT_SECONDS = 4.0
 
 
 _Reachability = Literal["ok", "away"]
-_Encryption = Callable[[], SecretEncryption]
 
 
 class PendingDeliveriesJson(TypedDict):
@@ -88,26 +85,6 @@ class ReadyJson(TypedDict):
     findings: list[str]
 
 
-NO_PROCESSES = ProcessStates(datetime.min.replace(tzinfo=UTC), ())
-
-
-class DatabaseState(NamedTuple):
-    """The state of the database."""
-
-    facts: list[DurabilityFact]
-    #: Why the service cannot use it; empty if it can.
-    defect: str
-    backlog: Backlog = Backlog(0, None, 0)
-    #: When last nothing was left to purge.
-    purged_at: datetime | None = None
-    lags: tuple[ChannelLag, ...] = ()
-    processes: ProcessStates = NO_PROCESSES
-    deliveries: PendingDeliveries = PendingDeliveries()
-    destinations: tuple[ReportedBacklog, ...] = ()
-    #: A sentence on stored secrets that cannot be decrypted; empty if all can.
-    undecryptable: str = ""
-
-
 class LiveResource:
     """Liveness probe."""
 
@@ -134,7 +111,7 @@ class ReadyResource:
     #: Reads the request stream; None without one.
     inbound: InboundProbe | None = None
     #: Returns the keys of stored secrets; raises NoEncryptionKey. None: they are not looked at.
-    encryption: _Encryption | None = None
+    encryption: EncryptionLoader | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -153,7 +130,7 @@ class ReadyResource:
         try:
             async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
                 state = await self.database.read(
-                    partial(_read_database_state, self.channels, self.encryption)
+                    partial(load_database_state, self.channels, self.encryption)
                 )
         except NotDurable as error:
             return _unready(f"the database can lose commits: {error}")
@@ -264,29 +241,6 @@ def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:
         }
     if state.destinations:
         body["destinations"] = [dump_backlog(each.backlog) for each in state.destinations]
-
-
-def _read_database_state(
-    channels: tuple[ChannelName, ...], encryption: _Encryption | None, session: Session
-) -> DatabaseState:
-    facts = durability.load_durability_facts(session)
-    if defect := durability.cannot_write(facts):
-        session.invalidate()  # another connection may reach a server that accepts writes
-        return DatabaseState(facts, defect)
-    if defect := migrate.defect(session):
-        return DatabaseState(facts, defect)
-    backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    return DatabaseState(
-        facts,
-        "",
-        backlog,
-        purged_at,
-        tuple(load_lags(session, channels)),
-        load_process_states(session),
-        deliveries.load_pending(session),
-        tuple(report_backlogs(session)),
-        "" if encryption is None else find_undecryptable(session, encryption),
-    )
 
 
 def _whole(seconds: float | None) -> int | None:

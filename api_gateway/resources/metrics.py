@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
-from api_gateway.status.inbound_backlog import InboundMetrics, InboundProbe
-from api_gateway.status.reachable_servers import ping_servers
-from api_gateway.status.service_metrics import (
+from api_gateway.status.health.inbound_backlog import InboundMetrics, InboundProbe
+from api_gateway.status.health.reachable_servers import ping_servers
+from api_gateway.status.health.service_metrics import (
     ServiceMetrics,
     ServiceState,
     load_service_state,

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from api_gateway.cli import main
 from api_gateway.cli.checks.process_checks import check_processes
-from api_gateway.status.process_states import ProcessStates, load_process_states
+from api_gateway.status.health.process_states import ProcessStates, load_process_states
 from enrollment.runtime.broker import QueueName
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.upkeep import heartbeats

@@ -14,7 +14,7 @@ from api_gateway.cli.checks.process_checks import check_inbound
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
 from api_gateway.resources.metrics import MetricsResource
-from api_gateway.status.inbound_backlog import InboundProbe
+from api_gateway.status.health.inbound_backlog import InboundProbe
 from enrollment.runtime.completion_channel import bounded_redis
 from tests.support.inbound import STREAM, Inbound, one
 from tests.support.scripted_server import unused_port

@@ -6,11 +6,11 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from api_gateway.cli.checks.check_result import CheckResult
-from api_gateway.status.destination_backlog import report_backlogs
-from api_gateway.status.inbound_backlog import InboundProbe
-from api_gateway.status.process_states import ProcessStates, load_process_states
-from api_gateway.status.relay_lag import enabled_channels, load_lags
-from api_gateway.status.stored_secrets import REMEDY, find_undecryptable
+from api_gateway.status.health.destination_backlog import report_backlogs
+from api_gateway.status.health.inbound_backlog import InboundProbe
+from api_gateway.status.health.process_states import ProcessStates, load_process_states
+from api_gateway.status.health.relay_lag import enabled_channels, load_lags
+from api_gateway.status.health.stored_secrets import REMEDY, find_undecryptable
 from enrollment.runtime.outbound.secret_encryption import SecretEncryption, secret_encryption
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import database_now

@@ -15,9 +15,9 @@ from api_gateway.console.sessions.forms import read_form
 from api_gateway.console.shared import ConsoleParts, parse_number, read_count, see_other
 from api_gateway.http.problems import bad_request
 from api_gateway.resources.health import ReadyResource
-from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
-from api_gateway.status.relay_lag import enabled_channels
-from api_gateway.status.service_metrics import ServiceState, load_service_state
+from api_gateway.status.health.destination_backlog import ReportedBacklog, report_backlogs
+from api_gateway.status.health.relay_lag import enabled_channels
+from api_gateway.status.health.service_metrics import ServiceState, load_service_state
 from enrollment.domain.webhooks.records import Webhook
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue import quarantine

@@ -9,7 +9,7 @@ from api_gateway.auth.jwt_tokens import Claims
 from api_gateway.auth.permissions import satisfies
 from api_gateway.console.console import make_console
 from api_gateway.console.navigation import NAVIGATION, requirement_of
-from api_gateway.routes import make_resources
+from api_gateway.resource_factory import make_resources
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.credentials.api_keys import ApiKey

@@ -10,7 +10,7 @@ import api_gateway.console
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.console.console import make_console
 from api_gateway.console.navigation import CONSOLE_PERMISSIONS
-from api_gateway.routes import make_resources
+from api_gateway.resource_factory import make_resources
 from enrollment.storage import learners
 from tests.support.console_browser import Browser, logged_in
 from tests.support.gateway import AUDIT, fresh

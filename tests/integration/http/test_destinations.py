@@ -6,7 +6,7 @@ import pytest
 
 from api_gateway.cli.checks.process_checks import check_destinations
 from api_gateway.resources.destinations import state_deliveries
-from api_gateway.status.destination_backlog import OLD_DELIVERY, ReportedBacklog
+from api_gateway.status.health.destination_backlog import OLD_DELIVERY, ReportedBacklog
 from enrollment.domain.destinations.deliveries import DestinationBacklog
 from enrollment.domain.destinations.records import ApplyResult
 from enrollment.storage.destinations import registry

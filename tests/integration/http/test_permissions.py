@@ -3,7 +3,8 @@
 import pytest
 
 from api_gateway.auth.permissions import PERMISSIONS
-from api_gateway.routes import ROUTES, V1, make_resources
+from api_gateway.resource_factory import make_resources
+from api_gateway.routes import ROUTES, V1
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh
 from tests.support.relations.about import path_of

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from api_gateway.cli.checks.process_checks import check_relay
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
-from api_gateway.status.relay_lag import enabled_channels
+from api_gateway.status.health.relay_lag import enabled_channels
 from enrollment.runtime.settings import from_env
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.tables import EventRow

@@ -30,7 +30,7 @@ from api_gateway.resources.destinations.state_deliveries import (
     RetryResource,
     StateDeliveriesResource,
 )
-from api_gateway.status.destination_backlog import report_backlogs
+from api_gateway.status.health.destination_backlog import report_backlogs
 from enrollment.domain.codes import DeliveryState
 from enrollment.domain.destinations.deliveries import DESTINATION_KINDS
 from enrollment.storage.destinations import registry, reports

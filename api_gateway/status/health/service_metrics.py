@@ -8,9 +8,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
-from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
-from api_gateway.status.process_states import ProcessStates, load_process_states
-from api_gateway.status.relay_lag import ChannelLag, load_lags
+from api_gateway.status.health.destination_backlog import ReportedBacklog, report_backlogs
+from api_gateway.status.health.process_states import ProcessStates, load_process_states
+from api_gateway.status.health.relay_lag import ChannelLag, load_lags
 from enrollment.domain.codes import Lane
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs

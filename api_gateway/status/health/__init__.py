@@ -1,0 +1,1 @@
+"""Facts for health checks and metrics: backlogs, processes, servers, stored secrets."""
