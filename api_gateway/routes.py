@@ -157,6 +157,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             now=parts.now,
             channels=enabled_channels(parts.settings),
             inbound=inbound,
+            shared_key=parts.shared_key,
         ),
         "metrics": MetricsResource(
             database=parts.database,
@@ -171,7 +172,7 @@ def _access_token_resource(parts: Parts) -> AccessTokenResource:
     authenticator = parts.authenticator
     issuer = TokenIssuer(
         authenticator.clients,
-        authenticator.own_keys,
+        parts.shared_key,
         max_lifetime=parts.settings.jwt_max_lifetime,
         now=parts.now,
     )

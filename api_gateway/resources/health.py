@@ -13,6 +13,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from api_gateway.auth.signing.shared_key import SharedSigningKey
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
@@ -131,6 +132,8 @@ class ReadyResource:
     channels: tuple[ChannelName, ...] = ()
     #: Reads the request stream; None without one.
     inbound: InboundProbe | None = None
+    #: The key that signs tokens; None if it is not looked after.
+    shared_key: SharedSigningKey | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -160,6 +163,8 @@ class ReadyResource:
         body = self._body(state, redis=redis, queue=queue)
         if self.inbound is not None and redis:
             _add_inbound(body, await self.database.run(self.inbound.read))
+        if self.shared_key is not None:
+            _add_finding(body, await self.shared_key.find_defect())
         return body
 
     def _body(self, state: DatabaseState, *, redis: bool, queue: bool) -> ReadyJson:
@@ -249,9 +254,13 @@ def _add_inbound(body: ReadyJson, backlog: InboundBacklog | None) -> None:
     if backlog is None:
         return
     body["inbound"] = backlog.dump()
-    if backlog.finding:
+    _add_finding(body, backlog.finding)
+
+
+def _add_finding(body: ReadyJson, finding: str) -> None:
+    if finding:
         body["status"] = "degraded"
-        body["findings"].append(backlog.finding)
+        body["findings"].append(finding)
 
 
 def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:
