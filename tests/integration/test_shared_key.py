@@ -45,6 +45,10 @@ def host(tmp_path):
     return on
 
 
+def ensure(settings, sessions):
+    return ensure_shared_key(settings, sessions).finding
+
+
 def kids(settings):
     path = settings.data_dir / "signing.key"
     return [key.kid for key in parse_signing_keys(path.read_text())] if path.exists() else []
@@ -65,21 +69,21 @@ def mode(path):
 
 
 def test_the_first_start_makes_a_private_file_and_records_its_id(sessions, host):
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
 
     (kid,) = kids(host())
     assert recorded(sessions) == kid
     folder = host().data_dir
     assert (mode(folder), mode(folder / "signing.key")) == (0o700, 0o600)
     assert names(host()) == ["signing.key"]
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
     assert kids(host()) == [kid]
 
 
 def test_an_open_folder_is_closed_before_the_key_is_in_it(sessions, host):
     host().data_dir.mkdir(parents=True, mode=0o755)
 
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
     assert mode(host().data_dir) == 0o700
 
 
@@ -89,7 +93,7 @@ def test_of_many_that_start_at_once_on_several_hosts_one_host_has_the_key(sessio
     def process(number):
         settings = host(f"host{number % FOLDERS}")
         start.wait()
-        return settings.data_dir, ensure_shared_key(settings, sessions)
+        return settings.data_dir, ensure(settings, sessions)
 
     with ThreadPoolExecutor(FOLDERS * PROCESSES) as pool:
         found = list(pool.map(process, range(FOLDERS * PROCESSES)))
@@ -104,15 +108,15 @@ def test_of_many_that_start_at_once_on_several_hosts_one_host_has_the_key(sessio
 
 
 def test_another_host_makes_none_until_the_file_is_copied_there(sessions, host):
-    ensure_shared_key(host(), sessions)
+    ensure(host(), sessions)
 
-    assert ensure_shared_key(host("second"), sessions) == ELSEWHERE
+    assert ensure(host("second"), sessions) == ELSEWHERE
     assert not host("second").data_dir.exists()
 
     host("second").data_dir.mkdir(parents=True)
     copy = host("second").data_dir / "signing.key"
     copy.write_text((host().data_dir / "signing.key").read_text())
-    assert ensure_shared_key(host("second"), sessions) == ""
+    assert ensure(host("second"), sessions) == ""
 
 
 def test_a_file_of_an_earlier_release_is_recorded_and_another_one_is_reported(sessions, host):
@@ -121,17 +125,17 @@ def test_a_file_of_an_earlier_release_is_recorded_and_another_one_is_reported(se
         rotate_signing_key(host(name).data_dir / "signing.key", now=0, keep_seconds=0)
     before = kids(host("second"))
 
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
     assert [recorded(sessions)] == kids(host())
-    assert ensure_shared_key(host("second"), sessions) == DIFFERENT
+    assert ensure(host("second"), sessions) == DIFFERENT
     assert kids(host("second")) == before
 
 
 def test_a_key_that_was_replaced_in_the_file_is_still_the_one_that_is_meant(sessions, host):
-    ensure_shared_key(host(), sessions)
+    ensure(host(), sessions)
     rotate_signing_key(host().data_dir / "signing.key", now=0, keep_seconds=3600)
 
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_a_key_that_was_replaced_in_the_file_is_still_the_one_that_is_meant(sess
     ids=str,
 )
 def test_what_is_configured_leaves_folder_and_database_alone(sessions, host, configured):
-    assert ensure_shared_key(replace(host(), **configured), sessions) == ""
+    assert ensure(replace(host(), **configured), sessions) == ""
 
     assert recorded(sessions) is None
     assert not host().data_dir.exists()
@@ -163,7 +167,7 @@ def record(sessions, key: SigningKey):
 def test_a_process_that_was_killed_before_it_recorded_its_key_is_continued(sessions, host):
     key = end_before_record(host())
 
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
     assert kids(host()) == [recorded(sessions)] == [key.kid]
     assert names(host()) == ["signing.key"]
 
@@ -172,17 +176,17 @@ def test_a_process_that_was_killed_after_it_recorded_its_key_is_continued(sessio
     key = end_before_record(host())
     record(sessions, key)
 
-    assert ensure_shared_key(host("second"), sessions) == ELSEWHERE
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host("second"), sessions) == ELSEWHERE
+    assert ensure(host(), sessions) == ""
     assert kids(host()) == [key.kid]
     assert names(host()) == ["signing.key"]
 
 
 def test_a_candidate_that_lost_is_never_a_key(sessions, host):
     end_before_record(host("second"))
-    ensure_shared_key(host(), sessions)
+    ensure(host(), sessions)
 
-    assert ensure_shared_key(host("second"), sessions) == ELSEWHERE
+    assert ensure(host("second"), sessions) == ELSEWHERE
     assert names(host("second")) == []
 
 
@@ -197,30 +201,30 @@ def test_a_folder_that_cannot_be_used_is_reported_and_takes_no_key_from_others(
         host().data_dir.mkdir()
         host().data_dir.chmod(0o1777)
 
-    assert ensure_shared_key(host(), sessions) == UNWRITABLE
+    assert ensure(host(), sessions) == UNWRITABLE
     assert recorded(sessions) is None
-    assert ensure_shared_key(host("second"), sessions) == ""
+    assert ensure(host("second"), sessions) == ""
 
 
 def test_a_file_that_is_none_of_keys_is_reported(sessions, host):
-    ensure_shared_key(host(), sessions)
+    ensure(host(), sessions)
     (host().data_dir / "signing.key").write_text("half")
 
-    assert ensure_shared_key(host(), sessions) == UNREADABLE
+    assert ensure(host(), sessions) == UNREADABLE
 
 
 def test_the_key_stays_over_a_downgrade_and_waits_for_the_tables(sessions, database_url, host):
-    ensure_shared_key(host(), sessions)
+    ensure(host(), sessions)
     before = kids(host())
     migrate.downgrade(database_url, "0018")
 
-    assert "lacks migrations" in ensure_shared_key(host(), sessions)
-    assert "lacks migrations" in ensure_shared_key(host("second"), sessions)
+    assert "lacks migrations" in ensure(host(), sessions)
+    assert "lacks migrations" in ensure(host("second"), sessions)
     assert not host("second").data_dir.exists()
 
     migrate.upgrade(database_url)
     assert recorded(sessions) is None
-    assert ensure_shared_key(host(), sessions) == ""
+    assert ensure(host(), sessions) == ""
     assert kids(host()) == before == [recorded(sessions)]
 
 
@@ -233,13 +237,13 @@ def test_a_role_without_the_right_to_the_column_is_told_so_and_makes_the_key_lat
         try:
             with superuser.begin() as session:
                 session.execute(text(change("REVOKE", "FROM")))
-            findings = [ensure_shared_key(host(), gateway) for _ in range(2)]
+            findings = [ensure(host(), gateway) for _ in range(2)]
             with superuser.begin() as session:
                 session.execute(text(change("GRANT", "TO")))
 
             assert findings == [NOT_RECORDED] * 2
             assert names(host()) == ["signing.key.candidate"]
-            assert ensure_shared_key(host(), gateway) == ""
+            assert ensure(host(), gateway) == ""
             assert kids(host()) == [recorded(gateway)]
         finally:
             gateway.dispose()

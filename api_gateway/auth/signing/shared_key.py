@@ -11,6 +11,7 @@ wherever a process ends before that, the next one goes on with the same candidat
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -56,6 +57,16 @@ NOT_RECORDED = (
 log = structlog.get_logger(__name__)
 
 
+class KeyDefect(NamedTuple):
+    """A defect of the key: a finding with a remedy, for everybody, and its cause, for the log."""
+
+    finding: str
+    cause: str = ""
+
+
+NO_DEFECT = KeyDefect("")
+
+
 def is_key_shared(settings: Settings) -> bool:
     """Whether the key is the one that the gateways make: tokens are on, and no key is configured.
 
@@ -65,17 +76,17 @@ def is_key_shared(settings: Settings) -> bool:
     return settings.own_tokens and not is_configured
 
 
-def ensure_shared_key(settings: Settings, sessions: Sessions) -> str:
+def ensure_shared_key(settings: Settings, sessions: Sessions) -> KeyDefect:
     """Makes the key, unless this host or another one has it, and records its id.
 
-    Returns what is wrong with a remedy, empty if nothing is. Raises DatabaseUnavailable.
+    Returns `NO_DEFECT` if that was done, or a key is configured. Raises DatabaseUnavailable.
     """
     if not is_key_shared(settings):
-        return ""
+        return NO_DEFECT
     path = settings.data_dir / SIGNING_KEY_FILE
     with sessions.read() as session:
         if defect := migrate.defect(session):
-            return defect
+            return KeyDefect(defect)
         kid = installation.find_signing_kid(session)
     try:
         if not path.exists() and (kid is None or _candidate(path).exists()):
@@ -83,14 +94,12 @@ def ensure_shared_key(settings: Settings, sessions: Sessions) -> str:
         elif kid is None:
             kid = _claim(sessions, parse_signing_keys(path.read_text())[0])
     except (OSError, OpenToOthers) as error:
-        log.warning("signing_key.unwritable", because=str(error))
-        return UNWRITABLE
-    except ValueError:
-        return UNREADABLE
+        return KeyDefect(UNWRITABLE, str(error))
+    except ValueError as error:
+        return KeyDefect(UNREADABLE, str(error))
     except EnrollmentError as error:
-        log.warning("signing_key.unrecorded", because=str(error))
-        return NOT_RECORDED
-    return key_finding(settings, kid)
+        return KeyDefect(NOT_RECORDED, str(error))
+    return KeyDefect(key_finding(settings, kid))
 
 
 def key_finding(settings: Settings, kid: str | None) -> str:
@@ -161,9 +170,9 @@ class SharedSigningKey:
         if not is_key_shared(self._settings):
             return ""
         work = partial(ensure_shared_key, self._settings, self._database.sessions)
-        finding = await self._database.run(work)
+        finding, cause = await self._database.run(work)
         if finding and finding != self._finding:
-            log.warning("signing_key.not_shared", because=finding)
+            log.warning("signing_key.not_shared", because=finding, cause=cause)
         self._finding = finding
         return finding
 

@@ -119,10 +119,11 @@ def _current_key(settings: Settings, data_dir: Path) -> "SigningKey":
     if key is not None:
         return key
     with open_sessions(data_dir) as sessions:
-        finding = ensure_shared_key(settings, sessions)
+        defect = ensure_shared_key(settings, sessions)
     key = keys.current()
     if key is None:
-        message = f"There is no key to sign with: {finding}."
+        cause = f" ({defect.cause})" if defect.cause else ""
+        message = f"There is no key to sign with: {defect.finding}{cause}."
         raise CannotRun(message)
     return key
 
