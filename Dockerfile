@@ -38,7 +38,10 @@ ARG SOURCE_DATE_EPOCH=315532800
 ENV PATH=/opt/enroll/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin enroll
+# the data folder: a new volume there has its owner and mode
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin enroll \
+ && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/enroll \
+ && touch --date="@$SOURCE_DATE_EPOCH" /var/lib/enroll /var/lib
 # not /opt/enroll itself: a folder that COPY makes has the time of the build
 COPY --from=build /opt/ /opt/
 USER 10001:10001

@@ -18,6 +18,7 @@ from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
+from api_gateway.auth.signing.shared_key import SharedSigningKey
 from api_gateway.broker_probe import BrokerProbe, broker_ping
 from api_gateway.console.console import make_console
 from api_gateway.cors import share_with
@@ -95,12 +96,11 @@ def make_parts(
 
     `send` replaces the sender to the broker, `wall_clock` is the throttle's.
     """
-    sessions = _sessions(settings)
-    database, intake_database, auth_database, lists = _databases(sessions)
+    database, intake_database, auth_database, lists = _databases(_sessions(settings))
     dispatcher = Dispatcher(send or _broker_sender(settings))
     links = LinkTokens(Authenticator(auth_database, settings, time.monotonic))
     streams = make_streams(settings, database, lists, links.identify, dispatcher)
-    uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
+    pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
         settings=settings,
@@ -108,10 +108,10 @@ def make_parts(
         intake_database=intake_database,
         auth_database=auth_database,
         lists=lists,
-        reads=EnrollmentReads(Database(sessions, threads=READ_THREADS), utc_now),
+        reads=EnrollmentReads(Database(database.sessions, threads=READ_THREADS), utc_now),
         group_commit=group_commit,
-        upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
-        uploads_pool=uploads_pool,
+        upload_store=_upload_store(settings, database.sessions, dispatcher, group_commit, pool),
+        uploads_pool=pool,
         dispatcher=dispatcher,
         waiters=streams.waiters,
         status_reader=streams.reader,
@@ -119,6 +119,7 @@ def make_parts(
         change_streams=streams.changes,
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         link_tokens=links,
+        shared_key=SharedSigningKey(settings, database, links.authenticator.own_keys),
         throttle=_throttle(settings, wall_clock),
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
@@ -205,7 +206,7 @@ class Lifespan:
         log_ready(self._parts.settings)
 
     async def _check_database(self) -> None:
-        """Checks the database, and registers the users of the clients in the settings.
+        """Checks the database; sees to the signing key and the users of configured clients.
 
         Logs if the database cannot be reached, as it may come back.
 
@@ -215,6 +216,7 @@ class Lifespan:
         try:
             await database.run(lambda: check_at_start(database.sessions))
             await database.run(lambda: migrate.check_at_start(database.sessions))
+            await self._parts.shared_key.ensure()
             if self._parts.settings.oauth_clients and not await database.read(migrate.defect):
                 await self._parts.authenticator.clients.register_configured_users()
         except NotDurable:

@@ -8,6 +8,7 @@ from datetime import datetime
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.links.link_tokens import LinkTokens
+from api_gateway.auth.signing.shared_key import SharedSigningKey
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
@@ -47,6 +48,8 @@ class Parts:
     change_streams: ChangeStreams
     details: CourseDetailsCache
     link_tokens: LinkTokens
+    #: The key that signs tokens of our own, sessions and links.
+    shared_key: SharedSigningKey
     throttle: CallerThrottle
     ping_redis: Callable[[], bool]
     #: None if Redis is the broker.

@@ -72,6 +72,7 @@ def _health_resources(parts: Parts) -> dict[str, object]:
             channels=channels,
             inbound=inbound,
             encryption=partial(secret_encryption, settings),
+            shared_key=parts.shared_key,
         ),
         "metrics": MetricsResource(
             database=parts.database,
@@ -87,7 +88,7 @@ def _access_token_resource(parts: Parts) -> AccessTokenResource:
     authenticator = parts.authenticator
     issuer = TokenIssuer(
         authenticator.clients,
-        authenticator.own_keys,
+        parts.shared_key,
         max_lifetime=parts.settings.jwt_max_lifetime,
         now=parts.now,
     )

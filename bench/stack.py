@@ -240,9 +240,10 @@ def service(
     servers: Servers, database_url: str, *, workers: int = 0, **settings: str
 ) -> Iterator[Service]:
     """Runs a gateway and workers as in production, with one open course; yields when ready."""
-    environment = fresh_environment(servers, database_url) | settings
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=True))
+        keys = {"ENROLL_DATA_DIR": str(folder / "data")}
+        environment = fresh_environment(servers, database_url) | keys | settings
         gateway_made = server(
             "api_gateway.cli", "gateway", environment=environment, path="/readyz", folder=folder
         )

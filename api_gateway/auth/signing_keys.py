@@ -71,25 +71,26 @@ def signing_key_path(settings: Settings) -> Path:
 
 
 def rotate_signing_key(
-    path: Path, *, now: float, keep_seconds: float
+    path: Path, *, now: float, keep_seconds: float, new: SigningKey | None = None
 ) -> tuple[SigningKey, SigningKey | None]:
     """Writes a new key to a file; the one in use verifies for `keep_seconds` more.
 
-    Returns the new key and the one that it replaces, if there was one. Raises OSError, and
-    ValueError for a file that is no key file.
+    Returns the new key (`new`, or one that is generated) and the one that it replaces, if there was
+    one. Raises OSError, and ValueError for a file that is no key file.
     """
     known = parse_signing_keys(path.read_text()) if path.exists() else []
-    new = new_signing_key()
+    new = new or new_signing_key()
     previous = [
         key._replace(ends_at=min(key.ends_at or now + keep_seconds, now + keep_seconds))
         for key in known
     ]
     kept = [key for key in previous if (key.ends_at or 0) > now]
-    write_private_file(path, "".join(map(_format_line, (new, *kept))))
+    write_private_file(path, "".join(map(format_key_line, (new, *kept))))
     return new, previous[0] if previous else None
 
 
-def _format_line(key: SigningKey) -> str:
+def format_key_line(key: SigningKey) -> str:
+    """Returns the line of a key in its file."""
     if key.ends_at is None:
         return f"{key.secret.decode()}\n"
     ends = datetime.fromtimestamp(key.ends_at, UTC).isoformat(timespec="seconds")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from api_gateway.auth.jwt_tokens import sign_token
 from api_gateway.auth.oauth_clients import OAuthClients
-from api_gateway.auth.signing_keys import SigningKeys
+from api_gateway.auth.signing.shared_key import SharedSigningKey
 from api_gateway.http.problems import unavailable
 
 #: Seconds for which a token is valid, unless ENROLL_JWT_MAX_LIFETIME is shorter.
@@ -31,14 +31,13 @@ class TokenIssuer:
     def __init__(
         self,
         clients: OAuthClients,
-        keys: SigningKeys | None,
+        key: SharedSigningKey,
         *,
         max_lifetime: int,
         now: Callable[[], datetime],
     ) -> None:
-        """`keys` is None where this service takes no tokens of its own."""
         self._clients = clients
-        self._keys = keys
+        self._key = key
         self._lifetime = min(TOKEN_LIFETIME_SECONDS, max_lifetime)
         self._now = now
 
@@ -47,9 +46,9 @@ class TokenIssuer:
 
         Raises Problem 503 without a signing key; DatabaseUnavailable, Overloaded.
         """
-        key = None if self._keys is None else self._keys.current()
+        key = await self._key.current()
         if key is None:
-            raise unavailable(self._missing_key(), retry_after=NO_KEY_RETRY_SECONDS)
+            raise unavailable(self._key.missing, retry_after=NO_KEY_RETRY_SECONDS)
         client = await self._clients.authenticate(client_id, candidates)
         if client is None:
             return None
@@ -68,11 +67,3 @@ class TokenIssuer:
             },
         )
         return AccessToken(text, self._lifetime)
-
-    def _missing_key(self) -> str:
-        if self._keys is None:
-            return "Tokens of this service are switched off (ENROLL_OWN_TOKENS=false)."
-        return (
-            "This service has no key to sign tokens with: set ENROLL_SIGNING_KEY, or "
-            "ENROLL_SIGNING_KEY_FILE and run `enroll tokens rotate`."
-        )

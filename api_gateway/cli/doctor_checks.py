@@ -15,11 +15,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.app import GATEWAY_CONNECTIONS
-from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult, one_line
 from api_gateway.cli.checks.gateway_check import check_gateway
 from api_gateway.cli.checks.process_checks import check_beside, check_inbound
+from api_gateway.cli.checks.signing_checks import check_clients, check_signing_key
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -88,24 +88,6 @@ def _check_test_settings(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("note", "settings", "ENROLL_FAILPOINTS is set", advice)
 
 
-def check_clients(settings: Settings) -> Iterator[CheckResult]:
-    """Checks that the clients in the settings can get tokens, if there are any."""
-    if not settings.oauth_clients:
-        return
-    keys = SigningKeys(settings) if settings.own_tokens else None
-    if keys is None or keys.current() is None:
-        advice = (
-            "set ENROLL_SIGNING_KEY, or ENROLL_SIGNING_KEY_FILE and run `enroll tokens rotate`"
-            if settings.own_tokens
-            else "unset ENROLL_OWN_TOKENS"
-        )
-        message = "ENROLL_OAUTH_CLIENTS is set, but there is no key to sign their tokens with"
-        yield CheckResult("wrong", "clients", message, advice)
-        return
-    number = len(settings.oauth_clients)
-    yield CheckResult("ok", "clients", f"the settings have {number}, and a key signs their tokens")
-
-
 def check_database(settings: Settings) -> Iterator[CheckResult]:
     """Checks that the database answers, is migrated, and is durable."""
     safe_url = make_url(settings.database_url).render_as_string(hide_password=True)
@@ -123,6 +105,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             for fact in durability.load_durability_facts(session, inspects_pooler=True):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
             if migrate.defect(session) == "":
+                yield from check_signing_key(settings, session)
                 yield from check_beside(session, settings)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))

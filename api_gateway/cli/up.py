@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -30,7 +29,11 @@ from api_gateway.cli.output import examples, log_record
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
-from enrollment.runtime.private_files import restrict_new_files, write_private_file
+from enrollment.runtime.private_files import (
+    create_private_file,
+    restrict_new_files,
+    write_private_file,
+)
 from enrollment.runtime.settings import Settings, from_env
 
 if TYPE_CHECKING:
@@ -199,7 +202,7 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
             created = _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
         if created is not None:
             log_record("key.created", **creation_fields(created))
-        _ensure_signing_key(settings)
+        _ensure_named_key_file(settings)
     except NotDurable as refusal:
         message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
         raise CannotRun(message) from refusal
@@ -222,13 +225,13 @@ def _ensure_admin_key(session: Session, path: Path) -> "ApiKey | None":
     return api_keys.ApiKey(number, "admin", scopes, now)
 
 
-def _ensure_signing_key(settings: Settings) -> None:
-    """Creates the key that signs tokens of our own, unless one is configured or there already."""
-    from api_gateway.auth.signing_keys import rotate_signing_key, signing_key_path
+def _ensure_named_key_file(settings: Settings) -> None:
+    """Creates the file that ENROLL_SIGNING_KEY_FILE names; without it the gateway makes the key."""
+    from api_gateway.auth.signing_keys import format_key_line, new_signing_key
 
-    path = signing_key_path(settings)
-    if settings.own_tokens and settings.signing_key is None and not path.exists():
-        rotate_signing_key(path, now=time.time(), keep_seconds=0)
+    path = settings.signing_key_file
+    if settings.own_tokens and settings.signing_key is None and path is not None:
+        create_private_file(path, format_key_line(new_signing_key()))
 
 
 @contextmanager

@@ -40,7 +40,9 @@ class Console:
 
 def make_console(parts: Parts, resources: dict[str, object]) -> Console:
     """Makes the console; `resources` are those of the API by route name."""
-    sessions = ConsoleSessions(parts.auth_database, parts.authenticator, parts.throttle, parts.now)
+    sessions = ConsoleSessions(
+        parts.auth_database, parts.authenticator, parts.shared_key, parts.throttle, parts.now
+    )
     shared = ConsoleParts(
         parts=parts,
         sessions=sessions,

@@ -12,6 +12,7 @@ import structlog
 from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
+from api_gateway.auth.signing.shared_key import SharedSigningKey
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
@@ -112,6 +113,8 @@ class ReadyResource:
     inbound: InboundProbe | None = None
     #: Returns the keys of stored secrets; raises NoEncryptionKey. None: they are not looked at.
     encryption: EncryptionLoader | None = None
+    #: The key that signs tokens; None if it is not looked after.
+    shared_key: SharedSigningKey | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -143,6 +146,8 @@ class ReadyResource:
         body = self._body(state, redis=redis, queue=queue)
         if self.inbound is not None and redis:
             _add_inbound(body, await self.database.run(self.inbound.read))
+        if self.shared_key is not None:
+            _add_finding(body, await self.shared_key.find_defect())
         return body
 
     def _body(self, state: DatabaseState, *, redis: bool, queue: bool) -> ReadyJson:
@@ -226,9 +231,13 @@ def _add_inbound(body: ReadyJson, backlog: InboundBacklog | None) -> None:
     if backlog is None:
         return
     body["inbound"] = backlog.dump()
-    if backlog.finding:
+    _add_finding(body, backlog.finding)
+
+
+def _add_finding(body: ReadyJson, finding: str) -> None:
+    if finding:
         body["status"] = "degraded"
-        body["findings"].append(backlog.finding)
+        body["findings"].append(finding)
 
 
 def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:

@@ -1,7 +1,9 @@
 """Files and folders that only their owner may read or enter."""
 
 import os
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 #: Permissions that others than the owner have in none of our files and folders.
@@ -38,6 +40,26 @@ def make_private_folder(folder: Path) -> int | None:
         raise OpenToOthers(message)
     folder.chmod(PRIVATE_FOLDER)
     return mode
+
+
+def create_private_file(path: Path, text: str) -> None:
+    """Creates a file atomically and durably, readable by its owner only, unless there is one.
+
+    Of several processes that create it at once, the file of one stays. Raises OSError.
+    """
+    if path.exists():
+        return
+    new = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(new)
+    finally:
+        new.unlink()
 
 
 def write_private_file(path: Path, text: str) -> None:

@@ -413,11 +413,16 @@ class RelayPositionRow(Base):
 
 
 class InstallationRow(Base):
-    """The random id of this installation; one row. Restored with a backup, it stays the same."""
+    """The random id of this installation; one row. Restored with a backup, it stays the same.
+
+    `signing_kid` is the id of the key that its gateways made to sign tokens with; null before that,
+    and where the key is configured.
+    """
 
     __tablename__ = "installation"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    signing_kid: Mapped[str | None] = mapped_column(String(16))
 
 
 class MaintenanceRow(Base):

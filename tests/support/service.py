@@ -64,7 +64,8 @@ class Service:
 
     def start(self, *words: str, **environment: str) -> Running:
         """Starts one `enroll` process."""
-        running = Running(self.folder, words, bare(**self._environment, **environment)).start()
+        settings = bare(**{**self._environment, **environment})
+        running = Running(self.folder, words, settings).start()
         self._running.append(running)
         return running
 

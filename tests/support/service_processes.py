@@ -150,7 +150,8 @@ class Running:
         self, folder: Path, words: Sequence[object], environment: Mapping[str, str]
     ) -> None:
         self._words = words
-        self._environment = environment
+        # its keys are in no folder that processes of other tests use
+        self._environment = {"ENROLL_DATA_DIR": str(folder / "data"), **environment}
         self._errors = folder / f"errors-{time.monotonic_ns()}"
         self._said = folder / f"said-{time.monotonic_ns()}"
 

@@ -185,6 +185,19 @@ def test_nobody_starts_before_what_they_stand_on(name):
             assert (needed, SERVICES[needed]["restart"]) == ("migrate", "no")
 
 
+@pytest.mark.parametrize("name", ["gateway", "beat"])
+def test_keys_that_a_gateway_makes_outlive_its_container(name):
+    """A new volume takes the owner and the mode of the folder in the image."""
+    (mount,) = SERVICES[name]["volumes"]
+    volume, folder = mount.split(":")
+    assert volume in COMPOSE["volumes"]
+    assert environment_of(name)["ENROLL_DATA_DIR"] == folder
+    owner = SERVICES[name]["user"].partition(":")[0]
+    assert (
+        f"install --directory --owner={owner} --group={owner} --mode=0700 {folder} " in DOCKERFILE
+    )
+
+
 def test_redis_keeps_what_it_was_given():
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command

@@ -98,6 +98,12 @@ def test_a_process_has_the_time_to_end_in_order():
     assert int(service["TimeoutStopSec"]) >= 40
 
 
+def test_keys_that_a_gateway_makes_are_in_the_one_folder_that_it_may_write():
+    service = read(HARDENING)["Service"]
+    assert service["StateDirectoryMode"] == "0700"
+    assert service["Environment"] == f"ENROLL_DATA_DIR=/var/lib/{service['StateDirectory']}"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is of Linux")
 def test_the_program_needs_no_memory_that_is_written_and_run():
     """`MemoryDenyWriteExecute=yes`, by the kernel's own switch (Linux 6.3)."""

@@ -24,6 +24,8 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.jwt_keys import UnknownKey
 from api_gateway.auth.links.link_tokens import LinkCredentials
+from api_gateway.auth.signing.shared_key import SharedSigningKey
+from api_gateway.auth.signing_keys import SigningKey
 from api_gateway.console.sessions.cookies import (
     MAX_VALUE,
     SESSION_COOKIE,
@@ -63,11 +65,13 @@ class ConsoleSessions:
         self,
         database: Database,
         authenticator: Authenticator,
+        shared_key: SharedSigningKey,
         throttle: CallerThrottle,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._authenticator = authenticator
+        self._shared_key = shared_key
         self._throttle = throttle
         self._now = now
 
@@ -88,7 +92,7 @@ class ConsoleSessions:
         self._throttle.note_login(req, text)
         await self.end(req, resp)
         session_id, now = secrets.token_bytes(_ID_BYTES), self._now()
-        value = self._seal(session_id, credentials)
+        value = _seal(await self._key(), session_id, credentials)
         digest, expires_at = sha256(session_id).digest(), now + SESSION_TIME
         await self._database.write(
             console_sessions.start, digest, caller=caller.name, now=now, expires_at=expires_at
@@ -140,19 +144,13 @@ class ConsoleSessions:
             raise invalid_credentials("Enter an API key or a token.")
         return caller, credentials
 
-    def _seal(self, session_id: bytes, credentials: LinkCredentials) -> str:
-        """Returns the value of the cookie. Raises Problem 401, 503."""
-        keys = self._authenticator.own_keys
-        key = None if keys is None else keys.current()
+    async def _key(self) -> SigningKey:
+        """Returns the key that signs. Raises Problem 503; DatabaseUnavailable, Overloaded."""
+        key = await self._shared_key.current()
         if key is None:
-            message = "The console needs a signing key (ENROLL_SIGNING_KEY, ENROLL_OWN_TOKENS)."
-            raise unavailable(message)
-        digest = None if credentials.digest is None else credentials.digest.hex()
-        content = dumps([session_id.hex(), digest, credentials.token])
-        value = f"{key.kid}.{_cipher(key.secret).encrypt(content).decode()}"
-        if len(value) > MAX_VALUE:
-            raise invalid_credentials("The token is too long for a cookie: use an API key.")
-        return value
+            message = "The console needs a signing key (ENROLL_SIGNING_KEY, ENROLL_OWN_TOKENS). "
+            raise unavailable(message + self._shared_key.missing)
+        return key
 
     def _open(self, value: str) -> tuple[bytes, LinkCredentials] | None:
         """Returns id and credentials of a cookie; None unless it was made here."""
@@ -168,6 +166,16 @@ class ConsoleSessions:
         session_id, digest, token = orjson.loads(content)
         credentials = LinkCredentials(None if digest is None else bytes.fromhex(digest), token)
         return bytes.fromhex(session_id), credentials
+
+
+def _seal(key: SigningKey, session_id: bytes, credentials: LinkCredentials) -> str:
+    """Returns the value of the cookie. Raises Problem 401."""
+    digest = None if credentials.digest is None else credentials.digest.hex()
+    content = dumps([session_id.hex(), digest, credentials.token])
+    value = f"{key.kid}.{_cipher(key.secret).encrypt(content).decode()}"
+    if len(value) > MAX_VALUE:
+        raise invalid_credentials("The token is too long for a cookie: use an API key.")
+    return value
 
 
 def _form_token(session_id: bytes) -> str:

@@ -47,7 +47,8 @@ OPERATIONS = (
             "The token (a JWT) is that of the client's user, who may be staff. Operators make "
             "clients with `enroll clients create`, or in ENROLL_OAUTH_CLIENTS. The credentials are "
             "in the body or in `Authorization: Basic`. Errors have the members `error` and "
-            "`error_description` of RFC 6749."
+            "`error_description` of RFC 6749. 503 on a gateway without a key to sign with; the "
+            "message says what is missing."
         ),
         body={URLENCODED_FORM: _BODY, "multipart/form-data": _BODY, JSON: _BODY},
         responses={

@@ -5,7 +5,6 @@ first encrypts, all of them decrypt, so that a key can be replaced.
 """
 
 import base64
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from enrollment.runtime.private_files import PRIVATE_FILE
+from enrollment.runtime.private_files import create_private_file
 from enrollment.runtime.settings import Settings
 
 #: Name of the file in the data folder.
@@ -79,16 +78,4 @@ def _create_key_file(path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if not path.exists():
-            path.hardlink_to(new)  # fails where another process was faster: its key stays
-    except FileExistsError:
-        return
-    finally:
-        new.unlink()
+    create_private_file(path, secrets.token_urlsafe(48) + "\n")

@@ -49,7 +49,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "feed": Privileges(_READ, _APPEND),
     "maintenance": Privileges(_READ, _CHANGE),
     "relay_position": Privileges(_READ, _CHANGE),
-    "installation": Privileges(_READ, _READ),
+    "installation": Privileges("SELECT, UPDATE (signing_kid)", _READ),
     "submission": Privileges(_ALL, _ALL),
     "batch": Privileges(_CHANGE, _ALL),
     "record_states": Privileges(_APPEND, "SELECT, INSERT, DELETE"),

@@ -353,6 +353,8 @@ def test_a_token_lives_no_longer_than_tokens_may(start):
 
 
 def test_a_gateway_without_a_key_says_which_setting_to_set(start, tmp_path):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none").chmod(0o1777)  # a folder that all share, where no key is put
     gateway = start(oauth_clients=CLIENTS, signing_key="", data_dir=str(tmp_path / "none"))
     answer = gateway.post(PATH, **form(grant("shop")))
 

@@ -15,6 +15,7 @@ from api_gateway.auth.signing_keys import parse_signing_keys
 from enrollment.runtime.setting_names import VARIABLES
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
+from enrollment.storage.outbox.installation import find_signing_kid
 from enrollment.storage.tables import ApiKeyRow
 from tests.support.scripted_server import unused_port
 
@@ -209,14 +210,68 @@ def test_the_lifetime_of_a_token_is_a_setting(enroll, monkeypatch, maximum, defa
     assert (lifetime(token), lifetime(longest)) == (default, int(maximum))
 
 
-def test_without_a_signing_key_it_is_said_what_to_set(enroll):
+def signing_kid(tmp_path):
+    sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
+    with sessions.read() as session:
+        found = find_signing_kid(session)
+    sessions.dispose()
+    return found
+
+
+def test_the_first_token_makes_the_key_that_gateways_find(enroll, tmp_path):
+    assert "There is no database" in enroll("tokens", "create", "ada").stderr
     enroll("db", "upgrade")
 
-    result = enroll("tokens", "create", "ada")
+    first, second = (enroll("tokens", "create", "ada").stdout.strip() for _ in range(2))
 
+    (key,) = parse_signing_keys((tmp_path / "data" / "signing.key").read_text())
+    kids = [jwt.get_unverified_header(token)["kid"] for token in (first, second)]
+    assert kids == [key.kid] * 2
+    assert signing_kid(tmp_path) == key.kid
+
+
+def test_where_another_host_has_the_key_it_is_said_what_to_do(enroll, tmp_path):
+    enroll("db", "upgrade")
+    enroll("tokens", "create", "ada")
+    (tmp_path / "data" / "signing.key").unlink()
+
+    result = enroll("tokens", "create", "ada")
     assert result.exit_code == 2
-    for named in ("enroll up", "tokens rotate", "ENROLL_SIGNING_KEY,", "ENROLL_SIGNING_KEY_FILE"):
+    for named in ("copy signing.key", "ENROLL_SIGNING_KEY", "enroll tokens rotate"):
         assert named in result.stderr
+    assert "note  signing key: another host has the signing key" in enroll("doctor").stdout
+
+    rotated = json.loads(enroll("tokens", "rotate", "--json").stdout)
+    assert signing_kid(tmp_path) == rotated["kid"]
+    assert enroll("tokens", "create", "ada").exit_code == 0
+    assert "signing key" not in enroll("doctor").stdout
+
+
+def test_a_key_that_is_replaced_is_recorded_before_and_after_there_are_tables(enroll, tmp_path):
+    enroll("tokens", "rotate")
+    enroll("db", "upgrade")
+    assert signing_kid(tmp_path) is None
+
+    kids = [json.loads(enroll("tokens", "rotate", "--json").stdout)["kid"] for _ in range(2)]
+    assert signing_kid(tmp_path) == kids[1]
+
+
+def test_a_key_that_is_not_replaced_is_not_recorded(enroll, tmp_path):
+    enroll("db", "upgrade")
+    enroll("tokens", "create", "ada")
+    before = signing_kid(tmp_path)
+    (tmp_path / "data" / "signing.key").write_text("half")
+
+    assert enroll("tokens", "rotate").exit_code == 2
+    assert signing_kid(tmp_path) == before
+
+
+def test_a_named_file_is_not_recorded(enroll, tmp_path, monkeypatch):
+    enroll("db", "upgrade")
+    monkeypatch.setenv("ENROLL_SIGNING_KEY_FILE", str(tmp_path / "named.key"))
+
+    assert enroll("tokens", "rotate").exit_code == 0
+    assert signing_kid(tmp_path) is None
 
 
 @pytest.mark.parametrize("command", [["create", "ada"], ["rotate"]])

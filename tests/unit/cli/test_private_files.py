@@ -4,6 +4,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from sqlalchemy import text
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.runtime import private_files
-from enrollment.runtime.private_files import OpenToOthers, make_private_folder
+from enrollment.runtime.private_files import OpenToOthers, create_private_file, make_private_folder
 from enrollment.runtime.settings import sqlite_url
 from enrollment.storage import migrate
 from enrollment.storage.engine import consistent_snapshot
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import ENROLL, bare
+
+WRITERS = 8
 
 
 @contextmanager
@@ -168,3 +172,19 @@ def test_a_file_that_root_replaces_stays_its_owners(tmp_path):
     assert file.read_text() == "second"
     assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_of_several_that_create_a_file_at_once_one_wins_and_nothing_is_left(tmp_path):
+    start = threading.Barrier(WRITERS)
+
+    def create(number):
+        start.wait()
+        create_private_file(tmp_path / "x.key", f"{number}\n" * 1_000)
+        return (tmp_path / "x.key").read_text()
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        texts = set(pool.map(create, range(WRITERS)))
+
+    assert len(texts) == 1
+    assert len(texts.pop().split()) == 1_000
+    assert modes(tmp_path) == {tmp_path.name: modes(tmp_path)[tmp_path.name], "x.key": 0o600}

@@ -89,6 +89,19 @@ def test_the_admin_key_is_made_once_and_again_when_it_is_of_no_use(enroll, tmp_p
     assert file.read_text() != first
 
 
+def test_a_named_file_of_the_signing_key_is_made_once_and_any_other_by_the_gateway(tmp_path):
+    named = tmp_path / "named.key"
+    environment = {"ENROLL_DATA_DIR": str(tmp_path), "ENROLL_SIGNING_KEY_FILE": str(named)}
+
+    prepare_database(environment, tmp_path)
+    first = named.read_text()
+    prepare_database(environment, tmp_path)
+
+    assert named.read_text() == first
+    assert stat.S_IMODE(named.stat().st_mode) == 0o600
+    assert not (tmp_path / "signing.key").exists()
+
+
 def test_records_of_a_later_release_are_left_alone(tmp_path):
     environment = {"ENROLL_DATA_DIR": str(tmp_path)}
     prepare_database(environment, tmp_path)

@@ -1,0 +1,1 @@
+"""The signing key that the gateways make and share where none is configured."""
