@@ -3,7 +3,7 @@
 A pure state machine. An attempt either completes or fails: an error, or a worker that died. When
 the whole batch has failed `FAILURES_BEFORE_SEARCH` times, prefixes of it are attempted, each in a
 transaction that is rolled back: first the empty prefix, then by bisection. The shortest prefix that
-fails ends with the poison request.
+fails ends with the poison request. If even the empty prefix keeps failing, no request is to blame.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,10 @@ FAILURES_BEFORE_SEARCH = 2
 #: Failures of the shortest failing prefix after which its last request counts as poison. A single
 #: failure may have another cause, such as a worker that was killed.
 FAILURES_TO_BLAME = 2
+#: Failures in a row of the empty prefix after which the batch is parked. Many, since they are no
+#: failures of its requests: workers also die for reasons of their host, and for these alone nothing
+#: may have to wait for an operator. A batch that kills every worker ends here.
+FAILURES_TO_PARK = 10
 #: Maximum number of poison requests per batch; with more, the fault is not in the rows.
 MAX_POISONOUS = 3
 #: Failed attempts after which a batch is parked in any case.
@@ -42,7 +46,7 @@ class FailureSearch:
     failing: int | None = None
     #: Positions of the poison requests found so far; they are left out of further attempts.
     poisonous: tuple[int, ...] = ()
-    #: Whether even the empty prefix fails, so that no request is to blame.
+    #: Whether even the empty prefix keeps failing, so that no request is to blame.
     is_ours: bool = False
     #: Attempts of this batch alone that timed out.
     timeouts: int = 0
@@ -104,6 +108,8 @@ class FailureSearch:
         prefix = self.next_prefix(total)
         if self.passing >= 0 and self.failing - self.passing > 1:
             return replace(ended, failures=0, failing=prefix)
+        if prefix == 0:
+            return replace(ended, is_ours=ended.failures >= FAILURES_TO_PARK)
         return ended if ended.failures < FAILURES_TO_BLAME else _blame_last(ended, prefix)
 
     def record_success(self, total: int) -> "FailureSearch":
@@ -129,8 +135,6 @@ def _start_search(known: FailureSearch, total: int) -> FailureSearch:
 
 
 def _blame_last(known: FailureSearch, prefix: int) -> FailureSearch:
-    """Blames the last request of the shortest failing prefix; no request if it is empty."""
-    if prefix == 0:
-        return replace(known, is_ours=True)
+    """Blames the last request of the shortest failing prefix."""
     poisonous = (*known.poisonous, prefix - 1)
     return replace(known, failures=0, passing=prefix, failing=None, poisonous=poisonous)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from math import ceil, log2
 from random import Random
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from enrollment.domain.poison_search import (
     FAILURES_BEFORE_SEARCH,
     FAILURES_TO_BLAME,
+    FAILURES_TO_PARK,
     MAX_FAILED_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,
@@ -93,6 +95,18 @@ def test_where_not_even_none_of_them_passes_no_request_is_to_blame(total):
 
     assert not completed
     assert known.is_ours
+    assert known.poisonous == ()
+    assert known.attempts == FAILURES_BEFORE_SEARCH + FAILURES_TO_PARK
+
+
+@pytest.mark.parametrize("deaths", range(12))
+@given(st.integers(1, 1_200))
+def test_workers_that_die_in_a_row_for_reasons_of_their_host_do_not_park_a_batch(deaths, total):
+    host = chain(repeat(True, deaths), repeat(False))
+
+    known, completed = worked(total, lambda places: next(host))
+
+    assert completed
     assert known.poisonous == ()
 
 
