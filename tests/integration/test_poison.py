@@ -343,6 +343,27 @@ def die_at_any_batch(monkeypatch):
     monkeypatch.setattr(decoded_claim, "decode_all", die)
 
 
+def test_a_single_is_not_blamed_on_a_host_that_kills_workers_now_and_then(bench, monkeypatch):
+    world = bench.world
+    (single,) = world.ask(request("ada"))
+    bench.pass_time(**FORGOTTEN)
+    bench.sweep()
+    dies = iter([True, True, False, True, True, False, True])  # whole, empty, whole, empty again
+    read = decoded_claim.decode_all
+
+    def die_or_read(*how):
+        if next(dies, False):
+            raise Died
+        return read(*how)
+
+    monkeypatch.setattr(decoded_claim, "decode_all", die_or_read)
+
+    assert work_while_they_die(bench) == 5
+
+    assert world.codes(single) == [ENROLLED]
+    world.check()
+
+
 def deaths_at(bench, batch_id, number):
     """Workers die at a batch: one unrecorded, the others recorded."""
     for _ in range(1 + number):
