@@ -3,7 +3,9 @@
 A pure state machine. An attempt either completes or fails: an error, or a worker that died. When
 the whole batch has failed `FAILURES_BEFORE_SEARCH` times, prefixes of it are attempted, each in a
 transaction that is rolled back: first the empty prefix, then by bisection. The shortest prefix that
-fails ends with the poison request.
+fails ends with the poison request, if the prefix without that request keeps passing meanwhile: on a
+host that kills workers at random it does not. If even the empty prefix keeps failing, no request is
+to blame.
 """
 
 from collections.abc import Mapping
@@ -15,9 +17,16 @@ from enrollment.domain.model import microseconds
 
 #: Failures of the whole batch after which its prefixes are attempted.
 FAILURES_BEFORE_SEARCH = 2
-#: Failures of the shortest failing prefix after which its last request counts as poison. A single
+#: Failures of the shortest failing prefix after which its last request is suspected. A single
 #: failure may have another cause, such as a worker that was killed.
 FAILURES_TO_BLAME = 2
+#: Passes in a row of the prefix without that request after which it counts as poison. They cost
+#: little, since nothing fails, and tell a poison request from a host on which any attempt may fail.
+PASSES_TO_BLAME = 5
+#: Failures in a row of the empty prefix after which the batch is parked. Many, since they are no
+#: failures of its requests: workers also die for reasons of their host, and for these alone nothing
+#: may have to wait for an operator. A batch that kills every worker ends here.
+FAILURES_TO_PARK = 10
 #: Maximum number of poison requests per batch; with more, the fault is not in the rows.
 MAX_POISONOUS = 3
 #: Failed attempts after which a batch is parked in any case.
@@ -40,9 +49,11 @@ class FailureSearch:
     passing: int = -1
     #: Length of the shortest prefix known to fail; None: the whole batch is processed.
     failing: int | None = None
+    #: How often in a row the prefix without the suspected request passed again.
+    passes: int = 0
     #: Positions of the poison requests found so far; they are left out of further attempts.
     poisonous: tuple[int, ...] = ()
-    #: Whether even the empty prefix fails, so that no request is to blame.
+    #: Whether even the empty prefix keeps failing, so that no request is to blame.
     is_ours: bool = False
     #: Attempts of this batch alone that timed out.
     timeouts: int = 0
@@ -77,9 +88,14 @@ class FailureSearch:
             return total
         if self.passing < 0:
             return 0
-        if self.failing - self.passing <= 1:
-            return self.failing
-        return (self.passing + self.failing) // 2
+        if self.failing - self.passing > 1:
+            return (self.passing + self.failing) // 2
+        return self.passing if self._is_confirming else self.failing
+
+    @property
+    def _is_confirming(self) -> bool:
+        """Whether the shortest failing prefix failed often enough, and the one before must pass."""
+        return self.passing >= 0 and self.failures >= FAILURES_TO_BLAME
 
     def start_attempt(self, now: datetime) -> "FailureSearch":
         """Records that an attempt starts."""
@@ -102,12 +118,19 @@ class FailureSearch:
         if self.failing is None:
             return ended if ended.failures < FAILURES_BEFORE_SEARCH else _start_search(ended, total)
         prefix = self.next_prefix(total)
-        if self.passing >= 0 and self.failing - self.passing > 1:
+        if self.passing < 0:
+            return replace(ended, is_ours=ended.failures >= FAILURES_TO_PARK)
+        if self.failing - self.passing > 1:
             return replace(ended, failures=0, failing=prefix)
-        return ended if ended.failures < FAILURES_TO_BLAME else _blame_last(ended, prefix)
+        if self._is_confirming:  # not even what passed passes now, so the failures prove nothing
+            return replace(ended, failures=0, passes=0)
+        return ended
 
     def record_success(self, total: int) -> "FailureSearch":
         """Records that the attempted prefix passes."""
+        if self.failing is not None and self._is_confirming:
+            passed = replace(self, begun_at=None, passes=self.passes + 1)
+            return passed if passed.passes < PASSES_TO_BLAME else _blame_last(passed, self.failing)
         prefix = self.next_prefix(total)
         failing = None if prefix == self.failing else self.failing
         return replace(self, begun_at=None, failures=0, passing=prefix, failing=failing)
@@ -129,8 +152,7 @@ def _start_search(known: FailureSearch, total: int) -> FailureSearch:
 
 
 def _blame_last(known: FailureSearch, prefix: int) -> FailureSearch:
-    """Blames the last request of the shortest failing prefix; no request if it is empty."""
-    if prefix == 0:
-        return replace(known, is_ours=True)
+    """Blames the last request of the shortest failing prefix."""
     poisonous = (*known.poisonous, prefix - 1)
-    return replace(known, failures=0, passing=prefix, failing=None, poisonous=poisonous)
+    found = replace(known, failures=0, passes=0, poisonous=poisonous)
+    return replace(found, passing=prefix, failing=None)

@@ -5,7 +5,12 @@ from sqlalchemy import select, update
 
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
-from enrollment.domain.poison_search import MAX_POISONOUS, FailureSearch
+from enrollment.domain.poison_search import (
+    FAILURES_BEFORE_SEARCH,
+    FAILURES_TO_PARK,
+    MAX_POISONOUS,
+    FailureSearch,
+)
 from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, events
 from enrollment.storage.engine.sessions import database_now
@@ -327,6 +332,73 @@ def test_workers_that_die_by_chance_cost_nothing_but_time(bench, monkeypatch):
 
     assert world.codes(file) == [ENROLLED] * 3
     world.check()
+
+
+def die_at_any_batch(monkeypatch):
+    """Workers die before they look at a row, as on a host without memory."""
+
+    def die(*_):
+        raise Died
+
+    monkeypatch.setattr(decoded_claim, "decode_all", die)
+
+
+def test_a_single_is_not_blamed_on_a_host_that_kills_workers_now_and_then(bench, monkeypatch):
+    world = bench.world
+    (single,) = world.ask(request("ada"))
+    bench.pass_time(**FORGOTTEN)
+    bench.sweep()
+    dies = iter([True, True, False, True, True, False, True])  # whole, empty, whole, empty again
+    read = decoded_claim.decode_all
+
+    def die_or_read(*how):
+        if next(dies, False):
+            raise Died
+        return read(*how)
+
+    monkeypatch.setattr(decoded_claim, "decode_all", die_or_read)
+
+    assert work_while_they_die(bench) == 5
+
+    assert world.codes(single) == [ENROLLED]
+    world.check()
+
+
+def deaths_at(bench, batch_id, number):
+    """Workers die at a batch: one unrecorded, the others recorded."""
+    for _ in range(1 + number):
+        deliver_and_die(bench.world, batch_id)
+        bench.pass_time(**FORGOTTEN)
+        bench.sweep()
+
+
+@pytest.mark.parametrize("deaths", [4, 11])
+def test_workers_that_die_in_a_row_for_reasons_of_their_host_do_not_park_a_batch(
+    bench, monkeypatch, deaths
+):
+    world = bench.world
+    file = world.send([row("ada"), row("bob")])
+    with monkeypatch.context() as host:
+        die_at_any_batch(host)
+        deaths_at(bench, *world.batch_ids(file), deaths)
+
+    world.work()
+
+    assert parked(world) == []
+    assert world.codes(file) == [ENROLLED] * 2
+    world.check()
+
+
+def test_a_batch_that_kills_every_worker_is_parked_and_no_request_blamed(bench, monkeypatch):
+    world = bench.world
+    (number,) = world.batch_ids(world.send([row("ada"), row("bob")]))
+    die_at_any_batch(monkeypatch)
+
+    deaths = work_while_they_die(bench)
+
+    (shown,) = parked(world)
+    assert (shown.id, shown.poisonous) == (number, ())
+    assert deaths == 1 + FAILURES_BEFORE_SEARCH + FAILURES_TO_PARK
 
 
 # --- two workers at one batch -------------------------------------------------------------

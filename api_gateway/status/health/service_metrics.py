@@ -105,7 +105,7 @@ def _queue_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
         "Seconds for which the oldest of them has waited.",
         labels=["lane"],
     )
-    parked = GaugeMetricFamily("enroll_parked_batches", "Batches that failed twice.")
+    parked = GaugeMetricFamily("enroll_parked_batches", "Batches that an operator has to retry.")
     for lane, backlog in state.lanes.items():
         waiting.add_metric([lane.value], backlog.waiting)
         since = backlog.oldest

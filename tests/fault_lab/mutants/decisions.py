@@ -8,13 +8,18 @@ from typing import Any
 
 from sqlalchemy import update
 
-from enrollment.domain import decision
+from enrollment.domain import decision, poison_search
 from enrollment.domain.errors import SubmissionFinished
 from enrollment.storage import cancellation, courses, enrollments, submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow, CourseRow
-from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_transactions_overlap
+from tests.fault_lab.mutants.registry import (
+    mutant,
+    mutant_that_shows,
+    while_transactions_overlap,
+    while_workers_crash_often,
+)
 from tests.fault_lab.simulator.environment import patched
 from worker.processing import decoded_claim, transaction
 from worker.processing.transaction import BatchTransaction
@@ -133,6 +138,13 @@ def finished_submission_cancelled() -> Iterator[None]:
             return submissions.find(session, submission_id)
 
     with patched(cancellation, "request_cancel", ask):
+        yield
+
+
+@mutant_that_shows(while_workers_crash_often)
+def batch_parked_after_few_crashes() -> Iterator[None]:
+    """Two failures of the empty prefix park a batch, also where only the workers' host fails."""
+    with patched(poison_search, "FAILURES_TO_PARK", 2):
         yield
 
 

@@ -52,6 +52,11 @@ def while_servers_are_away(rates: FaultRates) -> bool:
     return rates.away > 0.05 and rates.broker_down > 0.06
 
 
+def while_workers_crash_often(rates: FaultRates) -> bool:
+    """Returns whether workers often crash, and their messages return, so others crash at them."""
+    return rates.crash > 0.08 and rates.doubled > 0.2 and rates.returned > 0.0
+
+
 def mutant(patch: Patch) -> Patch:
     """Registers a mutant."""
     return mutant_that_shows(with_any_rates)(patch)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import count
 from math import ceil, log2
 from random import Random
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from enrollment.domain.poison_search import (
     FAILURES_BEFORE_SEARCH,
     FAILURES_TO_BLAME,
+    FAILURES_TO_PARK,
     MAX_FAILED_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,
+    PASSES_TO_BLAME,
     FailureSearch,
     failure_search_of,
 )
@@ -71,7 +74,7 @@ def test_finding_one_takes_as_many_tries_as_halving_does(batch):
     known, _ = worked(total, lambda places: not poison.isdisjoint(places))
 
     assert known.attempts <= 1 + len(poison) * (
-        FAILURES_BEFORE_SEARCH + halvings + FAILURES_TO_BLAME
+        FAILURES_BEFORE_SEARCH + halvings + FAILURES_TO_BLAME + PASSES_TO_BLAME
     )
 
 
@@ -93,6 +96,18 @@ def test_where_not_even_none_of_them_passes_no_request_is_to_blame(total):
 
     assert not completed
     assert known.is_ours
+    assert known.poisonous == ()
+    assert known.attempts == FAILURES_BEFORE_SEARCH + FAILURES_TO_PARK
+
+
+@pytest.mark.parametrize("deaths", range(12))
+@given(st.integers(1, 1_200))
+def test_workers_that_die_in_a_row_for_reasons_of_their_host_do_not_park_a_batch(deaths, total):
+    earlier = count()
+
+    known, completed = worked(total, lambda places: next(earlier) < deaths)
+
+    assert completed
     assert known.poisonous == ()
 
 
@@ -127,6 +142,39 @@ def test_poison_is_found_though_workers_die_by_chance(seed):
 
     assert completed
     assert known.poisonous == (poison,)
+
+
+@pytest.mark.parametrize("total", [1, 1_000])
+def test_where_half_of_all_attempts_fail_by_chance_hardly_any_batch_is_blamed_or_parked(total):
+    chance = Random(total)
+    batches_tried = 1_000
+
+    ends = [worked(total, lambda places: chance.random() < 0.5) for _ in range(batches_tried)]
+
+    assert sum(bool(known.poisonous) for known, _ in ends) < batches_tried / 100
+    assert sum(not completed for _, completed in ends) < batches_tried / 100
+
+
+def test_a_suspected_request_is_cleared_once_the_prefix_without_it_fails_too():
+    suspecting = attempted(FailureSearch(), 1, [False, False, True, False, False])
+    assert (suspecting.poisonous, suspecting.next_prefix(1)) == ((), 0)
+    nearly = attempted(suspecting, 1, [True] * (PASSES_TO_BLAME - 1))
+    assert (nearly.poisonous, nearly.next_prefix(1)) == ((), 0)
+
+    assert attempted(nearly, 1, [True]).poisonous == (0,)
+    cleared = attempted(nearly, 1, [False])
+    assert (cleared.poisonous, cleared.next_prefix(1), cleared.is_search) == ((), 1, True)
+    assert attempted(cleared, 1, [True]).is_search is False
+    again = attempted(cleared, 1, [False, False])
+    assert attempted(again, 1, [True] * (PASSES_TO_BLAME - 1)).poisonous == ()
+
+
+def attempted(known, total, passes):
+    """Returns the search after attempts that pass or fail."""
+    for passed in passes:
+        begun = stored(known.start_attempt(NOW))
+        known = begun.record_success(total) if passed else begun.record_failure(total)
+    return known
 
 
 def test_what_comes_and_goes_is_given_up_in_the_end():

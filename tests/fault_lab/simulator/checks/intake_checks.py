@@ -105,8 +105,10 @@ def cancelled(history: History, contents: DatabaseContents) -> Iterator[str]:
         last = max(
             (b.answered_at for b in contents.batches_of(stored) if b.answered_at), default=None
         )
-        if cancellation.result and (
-            stored.cancel_asked_at is None or last is None or last < cancellation.began
+        if cancellation.result and last is None:
+            yield f"cancel: {label} was to be cancelled, and has no outcome"
+        elif cancellation.result and (
+            stored.cancel_asked_at is None or (last is not None and last < cancellation.began)
         ):
             yield f"cancel: {label} was to be cancelled, and had been answered"
         if not cancellation.result and (last is None or last > cancellation.ended):
