@@ -45,7 +45,7 @@ class RolesResource:
             # The closing quote is missing in Open edX as well, and its tests look for this text.
             text = "An error occurred while retrieving roles for user '"
             raise bad_request("no_user", text)
-        wanted = None if course_id is None else restore_plus(course_id)
+        wanted = restore_plus(course_id) if course_id else None  # as Open edX: empty is none
         found = await self.database.read(_find, caller.username, wanted)
         roles = [dump_role(one.course_id, one.role) for one in found]
         body: RolesJson = {"roles": roles, "is_staff": caller.is_staff}
