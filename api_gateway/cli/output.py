@@ -1,13 +1,17 @@
-"""Output of commands: JSON, tables with tabs, and examples in the help."""
+"""Output of commands: JSON, tables with tabs, commands to copy, examples in the help."""
 
 import csv
 import io
 import json
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from enrollment.runtime.setting_names import VARIABLES
 
@@ -30,6 +34,30 @@ def log_record(event: str, **fields: object) -> None:
         from enrollment.runtime.logs import render_record
 
         click.echo(render_record(event, "cli", **fields), err=True)
+
+
+def program_name() -> str:
+    """Returns how this program is called: `enroll` where a shell finds it by its name alone."""
+    called, found = Path(sys.argv[0]), shutil.which("enroll")
+    is_own = called.name == "enroll" and called.is_file()
+    if not is_own or (found is not None and called.samefile(found)):
+        return "enroll"
+    return str(called)
+
+
+def command_to_copy(words: str) -> str:
+    """Returns a command of this program as it can be typed after the one that runs.
+
+    It calls the same service: with the URL and the data folder of the command line. The key is left
+    out, since output is kept and shown.
+    """
+    context = click.get_current_context()
+    places = [
+        f" --{name.replace('_', '-')} {shlex.quote(str(context.params[name]))}"
+        for name in ("url", "data_dir")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    return f"{program_name()} {words}{''.join(places)}"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from api_gateway.cli.context import (
     stack_environment,
 )
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.output import examples, log_record
+from api_gateway.cli.output import examples, log_record, program_name
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
@@ -134,15 +133,6 @@ def _print_welcome(url: str, data_dir: Path) -> None:
         f"In a browser: {url}, with the admin key."
     )
     sys.stdout.flush()
-
-
-def program_name() -> str:
-    """Returns how this program is called: `enroll` where a shell finds it by its name alone."""
-    called, found = Path(sys.argv[0]), shutil.which("enroll")
-    is_own = called.name == "enroll" and called.is_file()
-    if not is_own or (found is not None and called.samefile(found)):
-        return "enroll"
-    return str(called)
 
 
 def _require_local_extra() -> None:

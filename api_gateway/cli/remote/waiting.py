@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from api_gateway.cli.exit_codes import ACCEPTED, SOME_REFUSED, Interrupted
-from api_gateway.cli.output import terminal_safe
+from api_gateway.cli.output import command_to_copy, terminal_safe
 from api_gateway.cli.progress import progress, show_counts
 from api_gateway.cli.remote.client import Service
 
@@ -39,9 +39,9 @@ def wait_until_finished(
         return _wait(service, submission_id, is_accepted=is_accepted, is_shown=is_shown)
     except KeyboardInterrupt as error:
         message = (
-            f"Submission {submission_id} goes on. "
-            f"Follow it: enroll status {submission_id} --watch. "
-            f"Stop it: enroll cancel {submission_id}."
+            f"Submission {submission_id} goes on.\n"
+            f"Follow it: {command_to_copy(f'status {submission_id} --watch')}\n"
+            f"Stop it: {command_to_copy(f'cancel {submission_id}')}"
         )
         raise Interrupted(message) from error
 
@@ -103,8 +103,8 @@ def print_hint(submission: Mapping[str, Any]) -> None:
     """Prints how to see the failed rows, if there are any."""
     if submission["state"] in _FINISHED and exit_code(submission) == SOME_REFUSED:
         failed = ",".join(FAILED_OUTCOMES)
-        command = f"enroll outcomes {submission['submission_id']} --outcome {failed} -o failed.csv"
-        click.echo(f"The rows that failed: {command}", err=True)
+        words = f"outcomes {submission['submission_id']} --outcome {failed} -o failed.csv"
+        click.echo(f"The rows that failed: {command_to_copy(words)}", err=True)
 
 
 def exit_code(submission: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ from api_gateway.cli.remote.submit import FORMAT_CHOICES
 from api_gateway.cli.run import LANE_CHOICES
 from enrollment.runtime.broker import QueueName
 from schemas.files.formats.detect import FORMAT_NAMES
-from tests.support.scripted_server import ID, QUEUED, Answer
+from tests.support.scripted_server import COUNTS, DONE, ID, QUEUED, Answer
 
 
 def leaves(group, path=()):
@@ -135,9 +135,24 @@ def test_ctrl_c_while_waiting_says_how_to_go_on(enroll, service, rows, monkeypat
     result = enroll("submit", rows, "--url", service.url)
 
     assert result.exit_code == 130
+    assert result.stderr.splitlines()[-3:] == [
+        f"Submission {ID} goes on.",
+        f"Follow it: enroll status {ID} --watch --url {service.url}",
+        f"Stop it: enroll cancel {ID} --url {service.url}",
+    ]
+
+
+def test_the_command_for_the_failed_rows_calls_the_same_service(enroll, service, rows):
+    counts = {**COUNTS, "enrolled": 0, "refused": 3}
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on("GET", f"/submissions/{ID}", Answer(200, {**DONE, "counts": counts}))
+
+    result = enroll("submit", rows, "--url", service.url, "--key", "enr_secret")
+
+    assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        f"Submission {ID} goes on. Follow it: enroll status {ID} --watch. "
-        f"Stop it: enroll cancel {ID}."
+        f"The rows that failed: enroll outcomes {ID} --outcome refused,invalid,cancelled "
+        f"-o failed.csv --url {service.url}"
     )
 
 

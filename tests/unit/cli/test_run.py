@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from api_gateway.cli.exit_codes import CannotRun
-from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database, program_name
+from api_gateway.cli.output import program_name
+from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import LOCAL_EXTRA
 
