@@ -109,6 +109,7 @@ class WebhookReceiver:
 
 
 def _read(connection: socket.socket) -> Received | None:
+    """Returns a request; None if its sender left before the end of it."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = connection.recv(65_536)
@@ -119,5 +120,8 @@ def _read(connection: socket.socket) -> Received | None:
     lines = (line.partition(": ") for line in head.decode().split("\r\n")[1:])
     headers = {name.lower(): value for name, _, value in lines}
     while len(body) < int(headers["content-length"]):
-        body += connection.recv(65_536)
+        chunk = connection.recv(65_536)
+        if not chunk:
+            return None
+        body += chunk
     return Received(headers, body)
