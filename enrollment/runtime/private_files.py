@@ -58,6 +58,7 @@ def create_private_file(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             path.hardlink_to(new)
+            _sync_folder(path.parent)
     finally:
         new.unlink()
 
@@ -77,3 +78,13 @@ def write_private_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut, as the contents of its files do."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,12 @@ from sqlalchemy import text
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.runtime import private_files
-from enrollment.runtime.private_files import OpenToOthers, create_private_file, make_private_folder
+from enrollment.runtime.private_files import (
+    OpenToOthers,
+    create_private_file,
+    make_private_folder,
+    write_private_file,
+)
 from enrollment.runtime.settings import sqlite_url
 from enrollment.storage import migrate
 from enrollment.storage.engine import consistent_snapshot
@@ -188,3 +193,19 @@ def test_of_several_that_create_a_file_at_once_one_wins_and_nothing_is_left(tmp_
     assert len(texts) == 1
     assert len(texts.pop().split()) == 1_000
     assert modes(tmp_path) == {tmp_path.name: modes(tmp_path)[tmp_path.name], "x.key": 0o600}
+
+
+@pytest.mark.parametrize("write", [create_private_file, write_private_file])
+def test_the_name_of_a_private_file_survives_a_power_cut_too(tmp_path, monkeypatch, write):
+    path, synced = tmp_path / "secret", []
+    fsync = os.fsync
+
+    def record(descriptor):
+        fsync(descriptor)
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", record)
+
+    write(path, "key\n")
+
+    assert synced == [(False, False), (True, True)]  # the contents first, then the name
